@@ -1,0 +1,26 @@
+"""
+The one registry of what a table of stars holds and where it comes from.
+
+Every column the package reads or writes is described once, in `COLUMNS`, and every catalogue release once, in
+`RELEASES`.  `conform` is the door: a table is checked there once against the registry.
+"""
+
+from ._door import canonical_order, conform, floats, usable_rows
+from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, ColumnInfo, describe
+from ._releases import RELEASES, Release, Service, get_release
+
+__all__ = [
+    "ASTROMETRY",
+    "COLUMNS",
+    "CORRELATIONS",
+    "RELEASES",
+    "ColumnInfo",
+    "Release",
+    "Service",
+    "canonical_order",
+    "conform",
+    "describe",
+    "floats",
+    "get_release",
+    "usable_rows",
+]

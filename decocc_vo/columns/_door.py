@@ -1,0 +1,173 @@
+"""The door: a table of stars is checked here once, and everything behind it can trust what it sees."""
+
+import astropy.units as u
+import numpy as np
+
+from ..exceptions import InputError
+from ._registry import ASTROMETRY, COLUMNS, describe
+
+
+def floats(column):
+    """Values of a column as float64, NaN where masked."""
+    return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+
+
+def _find_names(names, mapping):
+    """Registry name -> name in the table: as the user says, else the same, else another case or an alias."""
+    unknown = [key for key in mapping if key not in COLUMNS]
+    if unknown:
+        msg = f"'columns' maps {unknown[0]!r}, which is no registry name; use names of decocc_vo.COLUMNS as keys"
+        raise InputError(msg)
+    lower = {}
+    for name in names:
+        lower.setdefault(name.lower(), name)
+    found = {}
+    for info in COLUMNS.values():
+        if info.name in mapping:
+            if mapping[info.name] not in names:
+                msg = f"'columns' says {info.name} is {mapping[info.name]!r}, but the table has no such column"
+                raise InputError(msg)
+            found[info.name] = mapping[info.name]
+        elif info.name in names:
+            found[info.name] = info.name
+        else:
+            spelling = next((s for s in (info.name, *info.aliases) if s in lower), None)
+            if spelling is not None:
+                found[info.name] = lower[spelling]
+    return found
+
+
+def _to_registry(column, info, source):
+    """Return the values of ``column`` in the registry's unit and dtype, masked where not a number."""
+    unit = getattr(column, "unit", None)
+    factor = 1.0
+    if info.unit is not None and unit is not None and unit != u.dimensionless_unscaled:
+        try:
+            factor = u.Unit(unit).to(info.unit)
+        except (u.UnitConversionError, TypeError, ValueError):
+            msg = (
+                f"'{source}' has the unit {unit!s}, which does not convert to {info.unit!s}; set table[{source!r}].unit"
+            )
+            raise InputError(msg) from None
+    values = np.ma.asarray(getattr(column, "value", column))
+    dtype = np.dtype(info.dtype)
+    if dtype.kind == "i":
+        if values.dtype.kind == "f" and info.name == "source_id":
+            msg = f"'{source}' is stored as floating point, which loses digits of a 64-bit identifier; read it as int64"
+            raise InputError(msg)
+        try:
+            if values.dtype.kind == "f":
+                values = np.ma.masked_invalid(values)
+            return np.ma.masked_array(np.ma.filled(values, 0).astype(dtype), mask=np.ma.getmaskarray(values))
+        except (ValueError, OverflowError):
+            msg = f"'{source}' must hold integers"
+            raise InputError(msg) from None
+    try:
+        values = values.astype(float)
+    except ValueError:
+        msg = f"'{source}' must hold numbers"
+        raise InputError(msg) from None
+    return np.ma.masked_invalid(values * factor).astype(dtype)
+
+
+def conform(table, columns=None):
+    """
+    Check a table of stars and bring the columns the package knows to the registry's names, units and types.
+
+    This is the one place where data is checked. The rows stay as they are, in number and order; columns the
+    registry does not know are left out of the copy.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Stars, one a row. Columns are found by their registry name (`decocc_vo.COLUMNS`), in any case, or by the
+        spelling VizieR uses. A column without unit is taken to be in the registry's unit.
+    columns : mapping of str to str, optional
+        Registry name to the name in ``table``, where they differ: ``{"pmra": "pmRA"}``.
+
+    Returns
+    -------
+    stars : `~astropy.table.Table`
+        The known columns, masked where a value is missing or not finite, with unit, UCD and description;
+        ``table.meta`` is copied.
+
+    Raises
+    ------
+    InputError
+        If ``table`` has no rows, lacks a column of `ASTROMETRY`, or holds one with a unit, type or range that
+        makes no sense.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astropy.table import Table
+    >>> from decocc_vo.columns import conform
+    >>> raw = Table({"RA_ICRS": [56.7], "DE_ICRS": [24.1], "pmRA": [0.02], "pmDE": [-0.045], "Plx": [7.4]})
+    >>> raw["pmRA"].unit = raw["pmDE"].unit = u.arcsec / u.yr
+    >>> stars = conform(raw)
+    >>> stars["pmra"][0], str(stars["pmra"].unit)
+    (np.float64(20.0), 'mas / yr')
+    """
+    if not hasattr(table, "colnames"):
+        msg = f"'table' must be an astropy Table of stars, not {type(table).__name__}"
+        raise InputError(msg)
+    found = _find_names(table.colnames, dict(columns or {}))
+    missing = [name for name in ASTROMETRY if name not in found]
+    if missing:
+        msg = (
+            f"'table' lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+            "rename, or say columns={'pmra': 'your_name', ...}"
+        )
+        raise InputError(msg)
+    if len(table) == 0:
+        msg = "'table' has no rows; a cluster needs stars"
+        raise InputError(msg)
+    stars = _like(table)
+    for name, source in found.items():
+        stars[name] = _to_registry(table[source], COLUMNS[name], source)
+        describe(stars[name])
+    if "bp_rp" not in stars.colnames and {"phot_bp_mean_mag", "phot_rp_mean_mag"} <= set(stars.colnames):
+        stars["bp_rp"] = stars["phot_bp_mean_mag"] - stars["phot_rp_mean_mag"]
+        describe(stars["bp_rp"])
+    for name, low, high in (("ra", -360.0, 360.0), ("dec", -90.0, 90.0)):
+        values = floats(stars[name])
+        if np.any((values < low) | (values > high)):
+            msg = f"'{found[name]}' leaves {low:g} to {high:g} deg; is it in another unit?"
+            raise InputError(msg)
+    return stars
+
+
+def _like(table):
+    """An empty plain masked Table with a copy of the meta, made without importing astropy.table here."""
+    base = next(c for c in type(table).__mro__ if c.__module__ == "astropy.table.table" and c.__name__ == "Table")
+    return base(masked=True, meta=dict(table.meta))
+
+
+def canonical_order(stars):
+    """
+    Row indices of a `conform` table in the one order all computations use, whatever order the user's rows have.
+
+    Sorted by source_id, then position, motion and parallax, so that repeated identifiers have an order, too.
+    """
+    keys = [floats(stars[name]) for name in reversed(ASTROMETRY)]
+    if "source_id" in stars.colnames:
+        keys.append(np.ma.filled(stars["source_id"].data, np.iinfo(np.int64).max))
+    return np.lexsort(keys)
+
+
+def usable_rows(stars):
+    """
+    Which rows of a `conform` table can be used: all of `ASTROMETRY` is there, and the star was not seen before.
+
+    Of rows that share a source_id the first in the canonical order counts.
+    """
+    good = np.all([~np.ma.getmaskarray(stars[name]) for name in ASTROMETRY], axis=0)
+    if "source_id" in stars.colnames:
+        known = ~np.ma.getmaskarray(stars["source_id"])
+        order = canonical_order(stars)
+        order = order[(good & known)[order]]
+        _, first = np.unique(stars["source_id"].data.data[order], return_index=True)
+        once = np.zeros(len(stars), bool)
+        once[order[first]] = True
+        good &= once | ~known
+    return good
