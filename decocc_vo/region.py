@@ -1,0 +1,423 @@
+"""Where a cluster is: a cone on the sky, from a name, a position, a table of stars or a catalogue's row."""
+
+import logging
+import re
+from dataclasses import dataclass
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import Angle, SkyCoord, angular_separation
+
+from ._names import find_offline, find_online, suggest
+from .columns import conform, floats
+from .config import conf
+from .exceptions import InputError
+
+__all__ = ["DEFAULT_RADIUS", "ClusterRegion"]
+
+log = logging.getLogger(__name__)
+
+DEFAULT_RADIUS = 0.5 * u.deg
+"""Radius of a cone around a name whose catalogue states no size."""
+
+# A cone is 1.5 times the catalogued radius, so that the field around the cluster is seen, too (the thesis's recipe).
+_MARGIN = 1.5
+# Beyond this the tangent plane stretches offsets by more than a factor of four along the radius.
+_LARGEST = 60 * u.deg
+# Stars of a footprint its radius leaves out at most: a stray row must not blow up the cone.
+_FOOTPRINT = 0.999
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ClusterRegion:
+    """
+    A cone on the sky in which a cluster is looked for.
+
+    Parameters
+    ----------
+    center : `~astropy.coordinates.SkyCoord`
+        Centre, one position in any frame; kept in ICRS.
+    radius : `~astropy.units.Quantity` or str
+        Angular radius, more than 0 and at most 60 deg, with a unit: ``1.5 * u.deg`` or ``"90arcmin"``.
+    name : str, optional
+        Name of the cluster.
+
+    Raises
+    ------
+    InputError
+        If ``center`` is not one finite position on the sky, or ``radius`` not an angle in that range.
+
+    Examples
+    --------
+    >>> from decocc_vo import ClusterRegion
+    >>> region = ClusterRegion.from_name("Melotte 25")
+    >>> print(region)
+    Melotte 25: ICRS 66.7250 +15.8667 deg, radius 4.1125 deg
+    """
+
+    center: SkyCoord
+    radius: u.Quantity
+    name: str | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "center", _as_center(self.center))
+        object.__setattr__(self, "radius", _as_radius(self.radius))
+        if self.name is not None:
+            if not isinstance(self.name, str):
+                msg = f"'name' must be text, not {type(self.name).__name__}"
+                raise InputError(msg)
+            object.__setattr__(self, "name", self.name.strip() or None)
+
+    @property
+    def ra_deg(self):
+        """Right ascension of the centre in degrees, ICRS."""
+        return float(self.center.ra.deg)
+
+    @property
+    def dec_deg(self):
+        """Declination of the centre in degrees, ICRS."""
+        return float(self.center.dec.deg)
+
+    @property
+    def radius_deg(self):
+        """Radius in degrees."""
+        return float(self.radius.to_value(u.deg))
+
+    @property
+    def _key(self):
+        return self.ra_deg, self.dec_deg, self.radius_deg, self.name
+
+    def __eq__(self, other):
+        return self._key == other._key if isinstance(other, ClusterRegion) else NotImplemented
+
+    def __hash__(self):
+        return hash(self._key)
+
+    def __str__(self):
+        cone = f"ICRS {self.ra_deg:.4f} {self.dec_deg:+.4f} deg, radius {self.radius_deg:.4f} deg"
+        return f"{self.name}: {cone}" if self.name else cone
+
+    def __repr__(self):
+        return f"<ClusterRegion {self}>"
+
+    @classmethod
+    def from_name(cls, name, radius=None, online=None):
+        """
+        Cone around a cluster's name.
+
+        The name is looked up in OpenNGC, which comes with the install (NGC, IC, Messier, Caldwell, Melotte,
+        Collinder, MWSC numbers and common names; any case and spacing), then at CDS Sesame.
+
+        Parameters
+        ----------
+        name : str
+            A name of the cluster: ``"M 44"``, ``"NGC2632"``, ``"Praesepe"``.
+        radius : `~astropy.units.Quantity` or str, optional
+            Radius of the cone. By default 1.5 times the catalogued radius, and `DEFAULT_RADIUS` where the catalogue
+            states none (Sesame never does); that is logged.
+        online : bool, optional
+            Whether Sesame may be asked; by default as ``conf.resolve_names_online`` says.
+
+        Returns
+        -------
+        region : `ClusterRegion`
+            The cone, with ``name`` as given.
+
+        Raises
+        ------
+        InputError
+            If no catalogue asked knows the name; the message suggests similar ones.
+        ServiceError
+            If Sesame does not answer.
+        """
+        if not isinstance(name, str) or not name.strip():
+            msg = "'name' must be the name of a cluster, such as 'NGC 2632'"
+            raise InputError(msg)
+        name = " ".join(name.split())
+        if radius is not None:
+            radius = _as_radius(radius)
+        found = find_offline(name)
+        if found is None and (conf.resolve_names_online if online is None else online):
+            found = find_online(name)
+        if found is None:
+            similar = suggest(name)
+            hint = f"did you mean {' or '.join(similar)}? Else " if similar else ""
+            msg = f"'name' {name!r} is not known; {hint}give its position: center 'RA DEC' and radius"
+            raise InputError(msg)
+        if radius is None:
+            if found.diameter_arcmin:
+                radius = _MARGIN * found.diameter_arcmin / 2 * u.arcmin
+            else:
+                radius = DEFAULT_RADIUS
+                log.warning("%s states no size for %s; the radius is %s", found.catalogue, name, radius)
+        if not found.is_cluster:
+            log.warning("%s lists %s as %s, not as a cluster", found.catalogue, name, found.kind)
+        return cls(SkyCoord(found.ra, found.dec, unit="deg"), radius, name)
+
+    @classmethod
+    def from_text(cls, center, radius, name=None):
+        """
+        Cone from a position and a radius written as text.
+
+        Parameters
+        ----------
+        center : str
+            Right ascension and declination, ICRS: decimal degrees (``"66.725 15.867"``), or sexagesimal with hours
+            first (``"04 26 54 +15 52"``, ``"04:26:54 +15:52:00"``, ``"4h26m54s +15d52m"``).
+        radius : str or `~astropy.units.Quantity`
+            Angle with its unit: ``"60arcmin"``, ``"1.5 deg"``.
+        name : str, optional
+            Name of the cluster.
+
+        Raises
+        ------
+        InputError
+            If either cannot be read.
+
+        Examples
+        --------
+        >>> from decocc_vo import ClusterRegion
+        >>> print(ClusterRegion.from_text("04 26 54 +15 52", "90arcmin"))
+        ICRS 66.7250 +15.8667 deg, radius 1.5000 deg
+        """
+        return cls(_parse_position(center), radius, name)
+
+    @classmethod
+    def from_table(cls, stars, name=None):
+        """
+        Cone that holds a table's stars: its footprint.
+
+        The centre is that of the smallest circle around the stars, so a cluster, or a denser side, does not pull it;
+        the radius reaches 99.9 % of the stars (all of them where there are fewer than a thousand).
+
+        Parameters
+        ----------
+        stars : `~astropy.table.Table`
+            Stars with ``ra`` and ``dec`` (degrees where they have no unit), or spelt as `decocc_vo.columns.conform`
+            knows them.
+        name : str, optional
+            Name of the cluster.
+
+        Raises
+        ------
+        InputError
+            If no position is there, all are the same, or they span more than a cone of 60 deg.
+        """
+        if not hasattr(stars, "colnames"):
+            msg = f"'stars' must be an astropy Table, not {type(stars).__name__}"
+            raise InputError(msg)
+        if not {"ra", "dec"} <= set(stars.colnames):
+            stars = conform(stars)
+        lon, lat = (np.radians(_degrees(stars[column])) for column in ("ra", "dec"))
+        good = np.isfinite(lon) & np.isfinite(lat)
+        if not good.any():
+            msg = "'stars' holds no position; fill ra and dec"
+            raise InputError(msg)
+        vectors = _unit_vectors(lon[good], lat[good])
+        mean = vectors.mean(axis=0)
+        if np.linalg.norm(mean) < 0.5:  # a cone of 60 deg, evenly filled, has 0.75
+            msg = "'stars' spread over more of the sky than one cone can hold; give a center and a radius"
+            raise InputError(msg)
+        chord = np.linalg.norm(vectors - mean / np.linalg.norm(mean), axis=1)
+        axis = _smallest_cone(vectors[chord <= np.quantile(chord, _FOOTPRINT, method="higher")])
+        lon0, lat0 = np.arctan2(axis[1], axis[0]) % (2 * np.pi), np.arcsin(axis[2])
+        separation = angular_separation(lon0, lat0, lon[good], lat[good])
+        # A milliarcsecond more, so that rounding leaves no star of the rim outside.
+        radius = np.degrees(np.quantile(separation, _FOOTPRINT, method="higher")) + 1 / 3.6e6
+        if radius < 1 / 3.6e5:
+            msg = "'stars' all lie at one point; give a center and a radius"
+            raise InputError(msg)
+        return cls(SkyCoord(lon0, lat0, unit="rad"), radius * u.deg, name)
+
+    @classmethod
+    def from_openclust(cls, row):
+        """
+        Cone around a row of an open cluster catalogue: 1.5 times the catalogued radius.
+
+        Parameters
+        ----------
+        row : `~astropy.table.Row` or mapping
+            With ``RA``, ``Dec`` (degrees, or sexagesimal text with hours first), ``Diam`` (apparent diameter in
+            arcmin; `DEFAULT_RADIUS` is taken where it is missing) and, if there, ``Cluster`` or ``Name``; any case.
+
+        Raises
+        ------
+        InputError
+            If the row lacks a position.
+        """
+        keys = {str(key).lower(): key for key in getattr(row, "colnames", None) or row}
+
+        def get(*names):
+            value = next((row[keys[n]] for n in names if n in keys), None)
+            return None if value is None or np.ma.is_masked(value) else value
+
+        ra, dec, diameter = get("ra"), get("dec"), get("diam")
+        if ra is None or dec is None:
+            msg = "'row' must have RA and Dec"
+            raise InputError(msg)
+        name = get("cluster", "name")
+        name = None if name is None else str(name)
+        diameter = np.nan if diameter is None else float(getattr(diameter, "value", diameter))
+        if diameter > 0:
+            radius = _MARGIN * diameter / 2 * u.arcmin
+        else:
+            radius = DEFAULT_RADIUS
+            log.warning("the catalogue states no diameter for %s; the radius is %s", name, radius)
+        return cls(_parse_position(f"{_plain(ra)}, {_plain(dec)}"), radius, name)
+
+    def offsets(self, ra_deg, dec_deg):
+        """
+        Offsets from the centre in the tangent plane (gnomonic projection).
+
+        Parameters
+        ----------
+        ra_deg, dec_deg : array-like
+            ICRS positions in degrees.
+
+        Returns
+        -------
+        xi, eta : `~numpy.ndarray` of float64
+            Offsets in arcmin, towards east and north; NaN where a position is missing or 90 deg or more away.
+        """
+        ra, dec = np.radians(_degrees(ra_deg)), np.radians(_degrees(dec_deg))
+        ra0, dec0 = np.radians(self.ra_deg), np.radians(self.dec_deg)
+        # Half-angle forms keep their digits near the centre.
+        bend = 2 * np.cos(dec) * np.sin((ra - ra0) / 2) ** 2
+        depth = np.cos(dec - dec0) - np.cos(dec0) * bend
+        depth = np.where(depth > 1e-12, depth, np.nan)
+        scale = np.degrees(1) * 60 / depth
+        return scale * np.cos(dec) * np.sin(ra - ra0), scale * (np.sin(dec - dec0) + np.sin(dec0) * bend)
+
+    def contains(self, ra_deg, dec_deg):
+        """
+        Whether positions lie in the cone, by their true angular separation from the centre.
+
+        Parameters
+        ----------
+        ra_deg, dec_deg : array-like
+            ICRS positions in degrees.
+
+        Returns
+        -------
+        inside : `~numpy.ndarray` of bool
+            False where a position is missing, too.
+        """
+        ra, dec = np.radians(_degrees(ra_deg)), np.radians(_degrees(dec_deg))
+        separation = angular_separation(np.radians(self.ra_deg), np.radians(self.dec_deg), ra, dec)
+        return np.degrees(separation) <= self.radius_deg
+
+
+def _degrees(values):
+    """Degrees as float64; NaN where masked. A unit is heeded, plain numbers are degrees."""
+    unit = getattr(values, "unit", None)
+    values = floats(getattr(values, "value", values))
+    return values if unit is None else np.asarray(u.Quantity(values, unit).to_value(u.deg))
+
+
+def _plain(value):
+    """A catalogue's entry as text: sexagesimal as it is, a number or an angle in degrees."""
+    return value if isinstance(value, str) else f"{float(_degrees(value))!r}d"
+
+
+def _as_center(center):
+    if not isinstance(center, SkyCoord):
+        msg = "'center' must be a SkyCoord; for text use ClusterRegion.from_text('RA DEC', radius)"
+        raise InputError(msg)
+    if not center.isscalar:
+        msg = f"'center' must be one position, not {center.size}"
+        raise InputError(msg)
+    try:
+        center = center.icrs
+    except Exception as err:
+        msg = f"'center' cannot be turned into ICRS: {err}"
+        raise InputError(msg) from None
+    ra, dec = floats(center.ra.deg), floats(center.dec.deg)
+    if not (np.isfinite(ra) and np.isfinite(dec)):
+        msg = "'center' must be finite, and its RA or Dec is not"
+        raise InputError(msg)
+    return SkyCoord(float(ra), float(dec), unit="deg")  # the direction alone: no distance, no motion
+
+
+def _as_radius(radius):
+    if isinstance(radius, str):
+        text = radius.strip()
+        try:
+            radius = Angle(text)
+        except (TypeError, ValueError, u.UnitsError):
+            msg = f"'radius' {text!r} cannot be read; write a number and a unit, such as '60arcmin' or '1.5deg'"
+            raise InputError(msg) from None
+    if not isinstance(radius, u.Quantity) or radius.unit == u.dimensionless_unscaled:
+        msg = f"'radius' needs a unit: 60arcmin, 1.5deg (got {radius!s})"
+        raise InputError(msg)
+    if not radius.isscalar:
+        msg = f"'radius' must be one angle, not {radius.size}"
+        raise InputError(msg)
+    if not radius.unit.is_equivalent(u.deg):
+        msg = f"'radius' must be an angle, and {radius.unit} is none; use deg, arcmin or arcsec"
+        raise InputError(msg)
+    if not 0 < radius.to_value(u.deg) <= _LARGEST.value:
+        msg = f"'radius' must be more than 0 and at most {_LARGEST} (the tangent plane's reach), not {radius}"
+        raise InputError(msg)
+    return u.Quantity(radius, dtype=float, copy=True, subok=False)
+
+
+def _parse_position(text):
+    """Read one ICRS position from text."""
+    msg = f"'center' {text!r} cannot be read; write 'RA DEC' as '66.725 15.867' (deg) or '04 26 54 +15 52 00' (h, deg)"
+    if not isinstance(text, str):
+        raise InputError(msg)
+    halves = [half.split() for half in text.split(",")]
+    if len(halves) == 1:
+        halves = _halve(halves[0])
+    if len(halves) != 2 or not all(1 <= len(half) <= 3 for half in halves):
+        raise InputError(msg)
+    # Hours where the right ascension is written with its parts, degrees where it is one number.
+    parts = len(halves[0]) > 1 or re.search(r"[:h]", halves[0][0])
+    try:
+        ra = Angle(" ".join(halves[0]), u.hourangle if parts else u.deg)
+        dec = Angle(" ".join(halves[1]), u.deg)
+    except (ValueError, TypeError, u.UnitsError):
+        raise InputError(msg) from None
+    if not (np.isfinite(ra) and np.isfinite(dec)):
+        raise InputError(msg)
+    if not (-360 <= ra.deg <= 360 and -90 <= dec.deg <= 90):
+        msg = f"'center' {text!r} is off the sky: RA is 0 to 360 deg (0 to 24 h), Dec is -90 to +90 deg"
+        raise InputError(msg)
+    return SkyCoord(ra, dec)
+
+
+def _halve(words):
+    """Split words into right ascension and declination: where the sign is, else where a unit ends, else halfway."""
+    signs = [i for i, word in enumerate(words) if i and word[0] in "+-−"]
+    if len(signs) == 1:
+        cut = signs[0]
+    elif len(words) % 2 == 0 and not signs:
+        cut = len(words) // 2
+    else:
+        return []
+    return [words[:cut], [word.replace("−", "-") for word in words[cut:]]]
+
+
+def _unit_vectors(lon, lat):
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def _smallest_cone(vectors, directions=360, steps=4000):
+    """
+    Axis of the smallest cone around unit vectors, by Badoiu and Clarkson's (2003) walk to the farthest point.
+
+    Only the outermost star in each of some directions is kept first; none other can lie on the rim by more than a
+    hundred-thousandth of the radius.
+    """
+    axis = vectors.mean(axis=0)
+    axis /= np.linalg.norm(axis)
+    east = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
+    east /= np.linalg.norm(east)
+    angle = np.linspace(0, 2 * np.pi, directions, endpoint=False)
+    rays = np.outer(np.cos(angle), east) + np.outer(np.sin(angle), np.cross(axis, east))
+    outer = vectors[np.unique([np.argmax(vectors @ ray) for ray in rays])]
+    for step in range(1, steps + 1):
+        farthest = outer[np.argmin(outer @ axis)]
+        axis = axis + (farthest - axis) / (step + 1)
+        axis /= np.linalg.norm(axis)
+    return axis
