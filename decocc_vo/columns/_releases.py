@@ -147,9 +147,16 @@ RELEASES = MappingProxyType(
 """Releases by key; the only place where their tables and epochs are written."""
 
 
-def get_release(key):
+def get_release(key, argument="survey"):
     """
     Find a release by its key or name, and refuse one that is not open yet.
+
+    Parameters
+    ----------
+    key : str
+        Key or name: ``"gaia_dr3"``, ``"Gaia DR3"``.
+    argument : str, optional
+        What the caller's argument is called, for the messages.
 
     Raises
     ------
@@ -165,9 +172,9 @@ def get_release(key):
     wanted = str(key).lower().replace(" ", "_").replace("-", "")
     release = RELEASES.get(wanted)
     if release is None:
-        msg = f"'survey' {key!r} is not known; choose one of {', '.join(RELEASES)}"
+        msg = f"{argument!r} {key!r} is not known; choose one of {', '.join(RELEASES)}"
         raise InputError(msg)
     if release.unknown:
-        msg = f"'survey' {release.key} cannot be used yet: {release.unknown}; use gaia_dr3, or update decocc_vo"
+        msg = f"{argument!r} {release.key} cannot be used yet: {release.unknown}; use gaia_dr3, or update decocc_vo"
         raise InputError(msg)
     return release

@@ -41,7 +41,7 @@ def query_region(region, survey=None, **options):
     >>> from decocc_vo import ClusterRegion, query_region
     >>> stars = query_region(ClusterRegion.from_name("Melotte 25"), survey="hipparcos2")
     >>> print(len(stars), stars.meta["release"], stars["parallax"].unit)
-    167 Hipparcos-2 mas
+    169 Hipparcos-2 mas
     """
     if not isinstance(region, ClusterRegion):
         msg = (

@@ -11,7 +11,7 @@ from importlib.metadata import version
 import numpy as np
 from astropy.table import Table
 
-from ..columns import describe, get_release
+from ..columns import COLUMNS, describe, get_release
 from ..exceptions import InputError, ServiceError
 from ..region import ClusterRegion
 
@@ -76,11 +76,14 @@ def query_region(region):
     >>> from decocc_vo import ClusterRegion
     >>> from decocc_vo.stars.hipparcos import query_region
     >>> stars = query_region(ClusterRegion.from_name("Pleiades"))
-    >>> print(stars["source_id", "parallax", "pmra"][stars["hp_mag"] < 3])
-    source_id parallax  pmra
+    >>> print(stars["source_id", "parallax", "pmra"][stars["hp_mag"] < 4])
+    source_id parallax   pmra
                 mas    mas / yr
     --------- -------- --------
+        17499     8.06    20.84
+        17573     8.51    20.95
         17702     8.09    19.34
+        17847     8.53     17.7
     """
     if not isinstance(region, ClusterRegion):
         msg = f"'region' must be a ClusterRegion, not {type(region).__name__}"
@@ -90,7 +93,6 @@ def query_region(region):
     inside = np.flatnonzero(region.contains(ra, dec))
     rows = rows[inside]
     values = {name: _numbers(rows, name) for name in _FIELDS}
-    values["source_id"] = values["source_id"].astype(np.int64)
     values["ra"], values["dec"] = ra[inside], dec[inside]
     values["hp_mag"] = np.ma.masked_equal(values["hp_mag"], 0.0)
     values["b_v"] = np.ma.masked_where((values["b_v"] == 0) & (values["b_v_error"] == 0), values["b_v"])
@@ -98,10 +100,8 @@ def query_region(region):
 
     stars = Table(masked=True)
     for name in release.columns:
-        stars[name] = values[name]
+        stars[name] = np.ma.asarray(values[name]).astype(COLUMNS[name].dtype)
         describe(stars[name])
-        if name.endswith(("_error", "_corr")) or name in ("hp_mag", "b_v"):
-            stars[name] = stars[name].astype(np.float32)
     stars.meta.update(
         release=release.name,
         release_key=release.key,

@@ -1,0 +1,288 @@
+"""Stars from a file the user has: FITS, VOTable, ECSV, CSV or Parquet."""
+
+import gzip
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from ..columns import COLUMNS, RELEASES, get_release
+from ..exceptions import DecoccError, InputError, ServiceError
+
+__all__ = ["read_stars"]
+
+log = logging.getLogger(__name__)
+
+_ENDINGS = {
+    ".fits": "FITS",
+    ".fit": "FITS",
+    ".fts": "FITS",
+    ".vot": "VOTable",
+    ".votable": "VOTable",
+    ".xml": "VOTable",
+    ".ecsv": "ECSV",
+    ".csv": "CSV",
+    ".parquet": "Parquet",
+    ".parq": "Parquet",
+}
+# Words that stand for "no value" in the CSV files of archives and of TOPCAT.
+_NULLS = ("", "null", "NULL", "NaN", "nan", "--", "N/A")
+
+
+def read_stars(path, columns=None, release=None):
+    """
+    Read stars from a file.
+
+    The format follows the ending (``.fits .fit .fts .vot .votable .xml .ecsv .csv .parquet .parq``, all but Parquet
+    also with ``.gz``), and the content where that plainly is another of these formats.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    columns : mapping of str to str, optional
+        Registry name to the file's name, where they differ: ``{"pmra": "pmRA"}``. These columns are renamed; one that
+        had the registry name already is kept as ``NAME_original``.
+    release : str, optional
+        Release the stars come from, a key of `decocc_vo.RELEASES`; by default what the file states (``RELEASE`` and
+        ``REFEPOCH`` in a FITS header, INFO or COOSYS in a VOTable, a constant column ``ref_epoch``).
+
+    Returns
+    -------
+    stars : `~astropy.table.Table`
+        All rows and all columns of the file. Columns of the registry get its unit, UCD and description where the
+        file gives none. ``meta`` states ``release`` and ``release_key`` ("unknown" where the file does not say: it
+        is never guessed), ``ref_epoch`` where known, ``source``, ``query`` and ``citation``.
+
+    Raises
+    ------
+    InputError
+        If the ending is none of these, ``columns`` does not fit the file, or ``release`` is unknown.
+    ServiceError
+        If the file is not there, empty, damaged, or holds no table.
+
+    Examples
+    --------
+    >>> from decocc_vo import read_stars
+    >>> stars = read_stars("pleiades.vot", columns={"parallax": "plx_corrected"})  # doctest: +SKIP
+    """
+    path = Path(path)
+    form, ending = _format(path)
+    known = None if release is None else get_release(release, argument="release")
+    content = _content(path)
+    if content not in (None, form):
+        log.info("%s ends in %s and holds %s; it is read as %s", path.name, ending, content, content)
+        form = content
+    try:
+        # Readers warn of units they do not know and of sloppy headers: that is no news to act on, damage is.
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            stars = _READERS[form](path)
+    except DecoccError:
+        raise
+    except Exception as err:
+        reason = str(err).strip().split("\n")[0] or type(err).__name__
+        msg = f"{path.name!r} cannot be read as {form}: {reason}"
+        raise ServiceError(msg) from None
+    for warning in caught:
+        text = str(warning.message).split("\n")[0]
+        if "truncated" in text:
+            msg = f"{path.name!r} is incomplete ({text}); fetch it again"
+            raise ServiceError(msg)
+        log.debug("%s: %s", path.name, text)
+    _rename(stars, dict(columns or {}))
+    for name in set(stars.colnames) & set(COLUMNS):
+        _fill_in(stars[name], COLUMNS[name])
+    _state_release(stars, known)
+    stars.meta["source"] = f"file {path.name} ({form})"
+    stars.meta["query"] = f"all {len(stars)} rows of {path.name}"
+    return stars
+
+
+def _format(path):
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    ending = "".join(suffixes[-2:]) if suffixes[-1:] == [".gz"] else "".join(suffixes[-1:])
+    form = _ENDINGS.get(ending.removesuffix(".gz"))
+    if form is None or (form == "Parquet" and ending.endswith(".gz")):
+        msg = (
+            f"'path' {path.name!r} has no ending that is known; use one of {', '.join(_ENDINGS)} (or .csv.gz and such)"
+        )
+        raise InputError(msg)
+    return form, ending
+
+
+def _content(path):
+    """What the first bytes say the file holds; None where they do not say."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+        if head.startswith(b"\x1f\x8b"):
+            with gzip.open(path) as file:
+                head = file.read(512)
+    except (OSError, EOFError) as err:
+        reason = "it is a folder" if path.is_dir() else getattr(err, "strerror", None) or str(err)
+        msg = f"{path.name!r} cannot be read: {reason}"
+        raise ServiceError(msg) from None
+    if not head.strip():
+        msg = f"{path.name!r} is empty"
+        raise ServiceError(msg)
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"SIMPLE  ="):
+        return "FITS"
+    if head.startswith(b"PAR1"):
+        return "Parquet"
+    if text.startswith(b"# %ECSV"):
+        return "ECSV"
+    if text.startswith((b"<?xml", b"<VOTABLE", b"<!--")):
+        return "VOTable"
+    return None
+
+
+def _read_fits(path):
+    from astropy.io import fits
+
+    with fits.open(path) as hdus:
+        table = next((hdu for hdu in hdus if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU))), None)
+        if table is None:
+            msg = f"{path.name!r} holds no table"
+            raise ServiceError(msg)
+        stars = Table.read(table, format="fits", unit_parse_strict="silent", character_as_bytes=False)
+        # Some writers state the release in the first header only.
+        for key in ("RELEASE", "REFEPOCH"):
+            if key not in stars.meta and key in hdus[0].header:
+                stars.meta[key] = hdus[0].header[key]
+    return stars
+
+
+def _read_votable(path):
+    from astropy.io import votable
+
+    document = votable.parse(path, verify="ignore")
+    first = next(document.iter_tables(), None)
+    if first is None:
+        msg = f"{path.name!r} holds no table"
+        raise ServiceError(msg)
+    stars = first.to_table(use_names_over_ids=True)
+    stated = [*first.infos, *first.params]
+    epochs = {}
+    for resource in document.resources:
+        stated += [*resource.infos, *resource.params]
+        epochs |= {system.ID: system.epoch for system in resource.coordinate_systems}
+    stated += document.infos
+    epochs |= {system.ID: system.epoch for system in document.coordinate_systems}
+    for item in stated:
+        if item.name and item.name.lower() in _STATEMENTS:
+            value = item.value
+            stars.meta.setdefault(item.name, value.item() if isinstance(value, np.generic) else value)
+    of_columns = {epochs.get(field.ref) for field in first.fields} - {None}
+    of_columns = of_columns or set(epochs.values()) - {None}
+    if len(of_columns) == 1:
+        stars.meta.setdefault("ref_epoch", of_columns.pop())
+    return stars
+
+
+def _read_ecsv(path):
+    return Table.read(path, format="ascii.ecsv")
+
+
+def _read_csv(path):
+    nulls = [(word, "0") for word in _NULLS]
+    stars = Table.read(path, format="ascii.csv", fill_values=nulls, encoding="utf-8-sig")
+    if len(stars.colnames) < 2:
+        msg = f"{path.name!r} is no CSV file: its first line must hold the columns' names, separated by commas"
+        raise ServiceError(msg)
+    return stars
+
+
+def _read_parquet(path):
+    import pyarrow.parquet as pq
+
+    if b"table_meta_yaml" in (pq.read_schema(path).metadata or {}):
+        return Table.read(path, format="parquet")  # written by astropy, with units and masks
+    # Else by hand: a null would make NumPy read a column of identifiers as floating point.
+    raw = pq.read_table(path)
+    stars = Table()
+    for name, column in zip(raw.column_names, raw.columns, strict=True):
+        if column.null_count:
+            mask = column.is_null().to_numpy()
+            values = column.drop_null().to_numpy()
+            filled = np.zeros(len(column), values.dtype)
+            filled[~mask] = values
+            stars[name] = np.ma.masked_array(filled, mask=mask)
+        else:
+            stars[name] = column.to_numpy()
+    return stars
+
+
+_READERS = {
+    "FITS": _read_fits,
+    "VOTable": _read_votable,
+    "ECSV": _read_ecsv,
+    "CSV": _read_csv,
+    "Parquet": _read_parquet,
+}
+
+
+def _rename(stars, columns):
+    for name, theirs in columns.items():
+        if name not in COLUMNS:
+            msg = f"'columns' maps {name!r}, which is no registry name; use names of decocc_vo.COLUMNS as keys"
+            raise InputError(msg)
+        if theirs not in stars.colnames:
+            msg = f"'columns' says {name} is {theirs!r}, but the file has no such column"
+            raise InputError(msg)
+    moved = {name: theirs for name, theirs in columns.items() if name != theirs}
+    for name in moved:
+        if name in stars.colnames and name not in moved.values():
+            stars.rename_column(name, f"{name}_original")
+    # In two steps, so that two columns can change places.
+    for name, theirs in moved.items():
+        stars.rename_column(theirs, f"{name} of {theirs}")
+    for name, theirs in moved.items():
+        stars.rename_column(f"{name} of {theirs}", name)
+
+
+def _fill_in(column, info):
+    """Unit, UCD and description of the registry where the file gives none."""
+    if column.unit is None:
+        column.unit = info.unit
+    if not column.description:
+        column.description = info.description
+    column.meta.setdefault("ucd", info.ucd)
+
+
+# Where files state release and epoch, in any case.
+_STATEMENTS = ("release_key", "release", "ref_epoch", "refepoch")
+
+
+def _state_release(stars, release):
+    keys = [key for key in stars.meta if key.lower() in _STATEMENTS]
+    stated = {key.lower(): stars.meta.pop(key) for key in reversed(keys)}  # the first of two spellings counts
+    text = str(stated.get("release_key", stated.get("release", ""))).strip()
+    if release is None and text:
+        try:
+            release = get_release(text)
+        except InputError:
+            log.info("the file's release %r is not one of %s", text, ", ".join(RELEASES))
+    epoch = _epoch(stated.get("ref_epoch", stated.get("refepoch")))
+    if epoch is None and "ref_epoch" in stars.colnames:
+        values = np.ma.compressed(np.ma.unique(np.ma.asarray(stars["ref_epoch"])))
+        epoch = _epoch(values[0]) if len(values) == 1 else None
+    if release is None:
+        stars.meta.update(release=str(stated.get("release", "")) or "unknown", release_key="unknown")
+    else:
+        stars.meta.update(release=release.name, release_key=release.key, citation=release.citation)
+        epoch = release.ref_epoch if epoch is None else epoch
+    if epoch is not None:
+        stars.meta["ref_epoch"] = epoch
+
+
+def _epoch(value):
+    """A Julian year from a number or from text such as J2000; None where it is none."""
+    try:
+        year = float(str(value).strip().lstrip("Jj"))
+    except ValueError:
+        return None
+    return year if 1800 < year < 2200 else None
