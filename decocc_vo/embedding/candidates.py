@@ -1,0 +1,180 @@
+"""Where a cluster may be: peaks of the density of motions and parallaxes, ranked by contrast and concentration."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Peak", "find_peaks", "intrinsic_dispersion", "thin"]
+
+_NEIGHBOURS = (8, 16, 32, 64)
+_INNER, _OUTER = 2.5, 5.0  # sigma: a group's core, and the shell around it that stands for the field
+_SHELL_VOLUME = (_OUTER / _INNER) ** 3 - 1
+_RADII = (0.05, 0.1, 0.2, 0.35, 0.6)  # Plummer radii tried, in footprint radii
+_PEAKS = 60  # kept of each number of neighbours
+
+
+@dataclass(frozen=True)
+class Peak:
+    """
+    One place where a cluster may be.
+
+    ``x`` (3,): pmra, pmdec, parallax; ``xy`` (2,): sky offset of its stars' median [arcmin]; ``count``: stars above the
+    field's expectation; ``contrast``: Poisson log likelihood ratio of the core against its shell; ``concentration``:
+    log likelihood ratio of the core's positions against the field's.
+    """
+
+    x: np.ndarray
+    xy: np.ndarray
+    count: float
+    contrast: float
+    concentration: float
+
+    @property
+    def score(self):
+        """Evidence from motions and positions together."""
+        return self.contrast + self.concentration
+
+
+def intrinsic_dispersion(parallax):
+    """
+    Expected intrinsic dispersion of a cluster at a parallax: shape (3,) for pmra, pmdec [mas/yr], parallax [mas].
+
+    1 km/s and 0.05 mas/yr in motion; 1 % depth and 0.02 mas in parallax.
+    """
+    parallax = np.maximum(parallax, 0.05)
+    motion = np.hypot(parallax / 4.740470, 0.05)
+    return np.stack([motion, motion, np.hypot(0.01 * parallax, 0.02)], axis=-1)
+
+
+def thin(n, keep, seed):
+    """Sorted indices of ``keep`` of ``n`` rows, drawn without replacement; all of them if there are no more."""
+    if n <= keep:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).permutation(n)[:keep])
+
+
+def _peaks_of(points):
+    """
+    Neighbours (m, k), for each k, of the points denser than all their k nearest neighbours.
+
+    Of each k the best are kept, by the Poisson log likelihood ratio of the ball of k neighbours in that of 4k.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    n, dim = points.shape
+    most = min(4 * _NEIGHBOURS[-1], n - 1)
+    distance, neighbour = NearestNeighbors(n_neighbors=most).fit(points).kneighbors()
+    distance += 1e-9
+    row = np.arange(n)[:, None]
+    for k in _NEIGHBOURS:
+        if k >= most:
+            break
+        radius, around = distance[:, k - 1], neighbour[:, :k]
+        # Of equals, the row that comes first in the canonical order is the peak.
+        denser = (radius[:, None] < radius[around]) | ((radius[:, None] == radius[around]) & (row < around))
+        peak = np.flatnonzero(denser.all(axis=1))
+        wide = min(4 * k, most)
+        ratio = (distance[peak, wide - 1] / radius[peak]) ** dim
+        expected = (wide - k) / np.maximum(ratio - 1, 1e-6)
+        excess = k * np.log(k / expected) - (k - expected)
+        yield around[peak[np.argsort(-np.where(expected < k, excess, 0), kind="stable")[:_PEAKS]]]
+
+
+def _concentration(obs, centre, core, excluded):
+    """Log likelihood ratio of a Plummer profile against the field's own distribution for the core's positions."""
+    r2 = np.sum((obs.xy[core] - centre) ** 2, axis=1)
+    field2 = np.sum((obs.xy[excluded] - centre) ** 2, axis=1)
+    best = 0.0
+    for radius in _RADII:
+        a2 = (radius * obs.footprint) ** 2
+        ratio = (1 + r2 / a2) ** -2 / max(np.mean((1 + field2 / a2) ** -2), 1e-6)
+        for share in (0.25, 0.5, 0.75, 0.95):
+            best = max(best, float(np.sum(np.log1p(share * (ratio - 1)))))
+    return best
+
+
+def find_peaks(obs, z, seed=0, most=6, search=30_000):
+    """
+    Find the places where a cluster may be.
+
+    Stars denser than all their nearest neighbours are peaks, at several numbers of neighbours, in the embedding alone
+    and together with the position on the sky. Each peak's core is compared with the shell around it, both widened by
+    the stars' own errors, and its stars' positions with those of the field.
+
+    Parameters
+    ----------
+    obs : `~decocc_vo.embedding.features.Observables`
+        The stars.
+    z : `~numpy.ndarray`, shape (n, 3)
+        Their embedding.
+    seed : int
+        For the thinning of tables of more than ``search`` stars.
+    most : int
+        How many to return.
+    search : int
+        How many stars to search at most.
+
+    Returns
+    -------
+    peaks : list of Peak
+        Distinct ones, best first.
+    """
+    rows = thin(len(obs), search, seed)
+    z, obs = z[rows], obs.take(rows)
+    sky = obs.xy / obs.footprint
+    centres = []
+    for points in (z, np.hstack([z, 1.5 * sky])):
+        centres += [np.median(obs.x[around], axis=1) for around in _peaks_of(points)]
+    if not centres:
+        return []
+    variance = np.einsum("nii->ni", obs.cov)
+    peaks = _measure(obs, variance, np.unique(np.concatenate(centres), axis=0), seed)
+    return _distinct(peaks, np.sqrt(np.median(variance, axis=0)), most)
+
+
+def _measure(obs, variance, centres, seed):
+    """Recentre each trial centre on its core's median once, and measure what stands out there."""
+    peaks = []
+    for centre in centres:
+        for last in (False, True):
+            s2 = intrinsic_dispersion(centre[2]) ** 2
+            distance2 = np.sum((obs.x - centre) ** 2 / (variance + s2), axis=1)
+            core = distance2 < _INNER**2
+            inner = int(core.sum())
+            if inner < 5:
+                break
+            if not last:
+                centre = np.median(obs.x[core], axis=0)
+        else:
+            expected = np.sum((distance2 >= _INNER**2) & (distance2 < _OUTER**2)) / _SHELL_VOLUME + 1.0
+            contrast = max(inner * np.log(inner / expected) - (inner - expected), 0.0) if inner > expected else 0.0
+            excluded = np.flatnonzero(distance2 >= _OUTER**2)
+            excluded = excluded[thin(len(excluded), 4096, seed)]
+            xy = np.median(obs.xy[core], axis=0)
+            concentration = _concentration(obs, xy, core, excluded) if len(excluded) > 20 else 0.0
+            peaks.append(Peak(centre, xy, max(inner - expected, 3.0), contrast, concentration))
+    return peaks
+
+
+def _distinct(peaks, error, most):
+    """The best by concentration, by contrast and by both, in turn, each further than 3 sigma from the others."""
+    kept = []
+    rankings = [
+        sorted(peaks, key=key, reverse=True)
+        for key in (lambda p: p.score, lambda p: p.concentration, lambda p: p.contrast)
+    ]
+
+    def is_new(peak):
+        width = 3 * np.hypot(error, intrinsic_dispersion(peak.x[2]))
+        return all(np.max(np.abs(peak.x - other.x) / width) > 1 for other in kept)
+
+    while len(kept) < most and any(rankings):
+        for ranking in rankings:
+            while ranking:
+                peak = ranking.pop(0)
+                if is_new(peak):
+                    kept.append(peak)
+                    break
+            if len(kept) >= most:
+                break
+    return kept

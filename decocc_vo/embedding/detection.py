@@ -1,0 +1,256 @@
+"""From the places where a cluster may be to fitted candidates, each with its evidence."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .candidates import intrinsic_dispersion, thin
+from .features import arcsinh_features
+from .mixture import Mixture, Prior, Scores, Stars, fit_mixture, score_stars
+from .perspective import Perspective, fit_perspective
+
+__all__ = ["Fit", "evidence", "fit_peak", "refine", "straighten"]
+
+_COMPONENTS = 8  # Gaussians of the field
+_FITTED = 12_000  # stars that a fit sees at most; all near the candidate, the others thinned and weighted
+_PRIOR_STRENGTH = 20.0  # stars the prior on the intrinsic scatter is worth
+_FIELD_STRENGTH, _FIELD_WIDTH = 10.0, 0.1  # the same for the field's Gaussians: stars, and width in the embedding
+_FLOOR = 9.0  # a field Gaussian on the cluster is at least 3 times as wide as the cluster may be
+_START_RADIUS = 0.35  # footprint radii
+_WARM = 10
+_CANDIDATE_STEPS, _FINAL_STEPS = 30, 60
+_CLUMP = 40.0  # log evidence that a clump of motions without concentration on the sky may reach by chance
+_PERSPECTIVE_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Fit:
+    """
+    One candidate fitted.
+
+    ``model`` is in the embedding; ``scores`` are per star, numpy, shape (n,); ``mean`` is the cluster's place as pmra,
+    pmdec, parallax; ``perspective`` is set where the field is so wide that it matters.
+    """
+
+    model: Mixture
+    scores: Scores
+    mean: np.ndarray
+    dispersion: np.ndarray
+    embedding: "Embedding"
+    perspective: Perspective | None = None
+
+    @property
+    def probability(self):
+        """Membership probability of each star, shape (n,)."""
+        return 1 / (1 + np.exp(-np.clip(self.scores.logit, -50, 50)))
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Stars in the arcsinh embedding, on the host; ``x`` and ``cov`` are what was embedded."""
+
+    x: np.ndarray
+    cov: np.ndarray
+    z: np.ndarray
+    z_cov: np.ndarray
+    centre: np.ndarray
+    scale: np.ndarray
+    sky: np.ndarray
+    field: tuple
+
+    @classmethod
+    def of(cls, x, cov, sky, seed):
+        """Embed stars, and start the field's Gaussians by K-Means in the embedding."""
+        z, z_cov, centre, scale = arcsinh_features(x, cov)
+        return cls(x, cov, z, z_cov, centre, scale, sky, _start_field(z, seed))
+
+    def slope(self, place):
+        """Derivative of the embedding at a place, shape (3,)."""
+        return 1 / np.sqrt(1 + ((place - self.centre) / self.scale) ** 2) / self.scale
+
+    def forward(self, place):
+        """Embed a place."""
+        return np.arcsinh((place - self.centre) / self.scale)
+
+    def inverse(self, place):
+        """Back from the embedding."""
+        return self.centre + self.scale * np.sinh(place)
+
+
+def _start_field(z, seed):
+    """Means, covariances and weights of the field's Gaussians by K-Means."""
+    from sklearn.cluster import KMeans
+
+    sample = z[thin(len(z), _FITTED, seed)]
+    k = min(_COMPONENTS, len(sample))
+    labels = KMeans(k, n_init=2, random_state=seed).fit_predict(sample)
+    means, covs, weights = np.tile(np.mean(z, 0), (_COMPONENTS, 1)), np.tile(np.eye(3), (_COMPONENTS, 1, 1)), []
+    for number in range(_COMPONENTS):
+        group = sample[labels == number]
+        if len(group):
+            means[number] = group.mean(0)
+        if len(group) > 5:
+            covs[number] = np.cov(group.T) + 1e-3 * np.eye(3)
+        weights.append(max(len(group) / len(sample), 1e-3))
+    return means, covs, np.array(weights) / np.sum(weights)
+
+
+def bucket(n, smallest=1024):
+    """Rows a table is padded to, so that tables of similar size share one compiled program."""
+    size = smallest
+    while size < n:
+        size *= 2
+    return size
+
+
+def _pad(array, n, value=0.0):
+    """Append rows of ``value`` up to ``n``; to float32."""
+    array = np.asarray(array, np.float32)
+    missing = n - len(array)
+    return np.concatenate([array, np.full((missing, *array.shape[1:]), value, np.float32)]) if missing else array
+
+
+def _device_stars(embedding, rows, weight):
+    n = bucket(len(rows))
+    cov = _pad(embedding.z_cov[rows], n)
+    cov[len(rows) :] = np.eye(3, dtype=np.float32)
+    return Stars(_pad(embedding.z[rows], n), cov, _pad(embedding.sky[rows], n, 9e3), _pad(weight, n))
+
+
+def _choose(embedding, place, dispersion, seed, factor=6.0):
+    """Rows a fit sees and their weights: all stars near the candidate, the others thinned if there are too many."""
+    n = len(embedding.x)
+    if n <= _FITTED:
+        return np.arange(n), np.ones(n)
+    width2 = np.einsum("nii->ni", embedding.cov) + (3 * dispersion) ** 2
+    near = np.sum((embedding.x - place) ** 2 / width2, axis=1) < factor**2
+    rest = np.flatnonzero(~near)
+    rest = rest[thin(len(rest), max(_FITTED - int(near.sum()), _FITTED // 2), seed)]
+    weight = np.where(near, 1.0, 0.0)
+    weight[rest] = (n - near.sum()) / max(len(rest), 1)
+    rows = np.flatnonzero(weight > 0)
+    return rows, weight[rows]
+
+
+def _prior(embedding, place, dispersion):
+    scatter = np.diag((embedding.slope(place) * dispersion) ** 2 + 1e-8)
+    floor = _FLOOR * np.diag(scatter) * np.array([1.0, 1.0, 0.0])
+    return Prior(
+        *(
+            np.asarray(v, np.float32)
+            for v in (scatter, _PRIOR_STRENGTH, np.full(3, _FIELD_WIDTH**2), _FIELD_STRENGTH, floor)
+        )
+    )
+
+
+def _run(embedding, start, prior, place, dispersion, steps, warm, seed):
+    rows, weight = _choose(embedding, place, dispersion, seed)
+    model = fit_mixture(_device_stars(embedding, rows, weight), start, prior, steps, warm)
+    n = len(embedding.x)
+    everything = _device_stars(embedding, np.arange(n), np.ones(n))
+    scores = Scores(*(np.asarray(v, float)[:n] for v in score_stars(everything, model)))
+    model = Mixture(*(np.asarray(v) for v in model))
+    return Fit(model, scores, embedding.inverse(model.mean.astype(float)), dispersion, embedding)
+
+
+def fit_peak(embedding, place, sky, count, seed=0, steps=_CANDIDATE_STEPS):
+    """
+    Fit the mixture from a place where a cluster may be.
+
+    Parameters
+    ----------
+    embedding : Embedding
+        The stars.
+    place : `~numpy.ndarray`, shape (3,)
+        pmra, pmdec, parallax.
+    sky : `~numpy.ndarray`, shape (2,)
+        Its centre on the sky, in footprint radii.
+    count : float
+        How many members there may be.
+    seed : int
+        For the thinning of large tables.
+    steps : int
+        Steps of expectation maximisation.
+
+    Returns
+    -------
+    fit : Fit
+    """
+    dispersion = intrinsic_dispersion(place[2])
+    prior = _prior(embedding, place, dispersion)
+    sky = np.asarray(sky) * min(1.0, 0.5 / (np.hypot(*sky) + 1e-9))
+    profile = (1 + np.sum((embedding.sky - sky) ** 2, axis=1) / _START_RADIUS**2) ** -2
+    start = Mixture(
+        embedding.forward(place),
+        2.25 * prior.scatter,
+        sky,
+        _START_RADIUS,
+        np.log(np.mean(profile)),
+        np.clip(count / len(embedding.x), 1e-3, 0.6),
+        *embedding.field,
+    )
+    start = Mixture(*(np.asarray(v, np.float32) for v in start))
+    return _run(embedding, start, prior, place, dispersion, steps, _WARM, seed)
+
+
+def refine(fit, seed=0, steps=_FINAL_STEPS):
+    """Go on with the fit of a candidate until it no longer moves."""
+    prior = _prior(fit.embedding, fit.mean, fit.dispersion)
+    again = _run(fit.embedding, fit.model, prior, fit.mean, fit.dispersion, steps, 0, seed)
+    return replace(again, perspective=fit.perspective)
+
+
+def straighten(fit, obs, seed=0):
+    """
+    Model the perspective of a candidate in a wide field, where it is more than the cluster's own dispersion.
+
+    Alternates between the fit of the space velocity to the members and the fit of the mixture to motions with its
+    perspective taken out. The depth along the line of sight is held to be the width on the sky.
+
+    Parameters
+    ----------
+    fit : Fit
+        The candidate as fitted without perspective.
+    obs : `~decocc_vo.embedding.features.Observables`
+        The stars.
+    seed : int
+        For the thinning of large tables.
+
+    Returns
+    -------
+    fit : Fit
+        The same one where perspective does not matter.
+    """
+    for _ in range(_PERSPECTIVE_ROUNDS):
+        width = float(fit.model.radius) * np.radians(obs.footprint / 60.0)
+        depth = np.hypot(0.7 * width * max(fit.mean[2], 0.0), 0.02)
+        perspective = fit_perspective(obs.x, obs.cov, obs.xy, fit.probability, obs.declination, depth)
+        if fit.perspective is None and perspective.amplitude(obs.xy) < intrinsic_dispersion(perspective.parallax)[0]:
+            return fit
+        x, cov = perspective.straighten(obs.x, obs.cov, obs.xy)
+        embedding = Embedding.of(x, cov, fit.embedding.sky, seed)
+        place = np.append(perspective.parallax * perspective.velocity[:2] / 4.740470463, perspective.parallax)
+        dispersion = np.append(np.full(2, np.hypot(0.8 * perspective.parallax / 4.740470463, 0.05)), depth)
+        prior = _prior(embedding, place, dispersion)
+        start = fit.model._replace(
+            mean=embedding.forward(place),
+            scatter=prior.scatter,
+            field_mean=embedding.field[0],
+            field_scatter=embedding.field[1],
+            field_weight=embedding.field[2],
+        )
+        start = Mixture(*(np.asarray(v, np.float32) for v in start))
+        fit = _run(embedding, start, prior, place, dispersion, _CANDIDATE_STEPS, _WARM // 2, seed)
+        fit = replace(fit, perspective=perspective)
+    return fit
+
+
+def evidence(fit):
+    """
+    Significance of a candidate in natural log units.
+
+    The log evidence of its concentration on the sky, and of its motions as far as they exceed what clumps in field
+    motions reach by chance (40).
+    """
+    spatial, total = float(fit.scores.spatial_gain.sum()), float(fit.scores.gain.sum())
+    return spatial + max(0.0, total - spatial - _CLUMP)

@@ -1,0 +1,244 @@
+"""From a table of stars to the numbers the methods work on: motions, parallaxes, covariances, tangent plane."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
+
+from ..columns import CORRELATIONS, RELEASES, floats
+
+__all__ = ["Observables", "arcsinh_features", "expected_errors", "observables", "parallax_zero_point"]
+
+# Median standard errors of parallax in Gaia EDR3 by G (Lindegren et al. 2021, A&A 649, A2, table 4), mas; those of
+# pmra and pmdec are 1.03 and 0.95 times as large in mas/yr.
+_ERROR_G = (6.0, 12.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0, 19.0, 20.0, 21.0)
+_ERROR_PARALLAX = (0.025, 0.018, 0.016, 0.019, 0.027, 0.042, 0.07, 0.13, 0.24, 0.5, 1.1)
+_ERROR_PMRA, _ERROR_PMDEC = 1.03, 0.95
+# EDR3 against DR2: errors of parallax 0.80 times, of proper motion 0.51 times as large (same paper, section 5.1).
+_DR2_PARALLAX, _DR2_PM = 1 / 0.80, 1 / 0.51
+
+
+@dataclass(frozen=True)
+class Observables:
+    """
+    What is known of each usable star, in the canonical order, float64.
+
+    Attributes
+    ----------
+    x : `~numpy.ndarray`, shape (n, 3)
+        pmra, pmdec [mas/yr], and parallax with the zero point subtracted [mas].
+    cov : `~numpy.ndarray`, shape (n, 3, 3)
+        Covariance of the errors of ``x``.
+    xy : `~numpy.ndarray`, shape (n, 2)
+        Tangent plane offsets from the region's centre [arcmin], east and north.
+    mag, colour : `~numpy.ndarray`, shape (n,)
+        G (or Hp) and BP-RP (or B-V), NaN where missing.
+    zero_point : `~numpy.ndarray`, shape (n,)
+        Parallax zero point that was subtracted [mas].
+    footprint : float
+        Radius of the footprint: 99.9 % of the stars are nearer to the centre [arcmin].
+    declination : float
+        Declination of the centre [deg].
+    """
+
+    x: np.ndarray
+    cov: np.ndarray
+    xy: np.ndarray
+    mag: np.ndarray
+    colour: np.ndarray
+    zero_point: np.ndarray
+    footprint: float
+    declination: float
+
+    def __len__(self):
+        return len(self.x)
+
+    def take(self, rows):
+        """The same for some of the stars; the footprint stays."""
+        arrays = (self.x, self.cov, self.xy, self.mag, self.colour, self.zero_point)
+        return Observables(*(a[rows] for a in arrays), self.footprint, self.declination)
+
+
+def _values(stars, name):
+    return floats(stars[name]) if name in stars.colnames else np.full(len(stars), np.nan)
+
+
+def _magnitude(stars):
+    mag = _values(stars, "phot_g_mean_mag")
+    return np.where(np.isfinite(mag), mag, _values(stars, "hp_mag"))
+
+
+def expected_errors(mag, *, dr2=False):
+    """
+    Typical standard errors of Gaia's pmra, pmdec [mas/yr] and parallax [mas] at a magnitude.
+
+    Stands in for the published errors where a table has none: the medians of Gaia EDR3 by G (Lindegren et al.
+    2021, A&A 649, A2), or with ``dr2`` the larger ones of DR2. A star without magnitude is taken as G = 18.
+
+    Parameters
+    ----------
+    mag : `~numpy.ndarray`, shape (n,)
+        G.
+    dr2 : bool
+        Whether the stars come from Gaia DR2.
+
+    Returns
+    -------
+    errors : `~numpy.ndarray`, shape (n, 3)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from decocc_vo.embedding.features import expected_errors
+    >>> expected_errors(np.array([15.0])).round(4)
+    array([[0.0278, 0.0257, 0.027 ]])
+    """
+    parallax = np.interp(np.where(np.isfinite(mag), mag, 18.0), _ERROR_G, _ERROR_PARALLAX)
+    errors = parallax[:, None] * np.array([_ERROR_PMRA, _ERROR_PMDEC, 1.0])
+    return errors * np.array([_DR2_PM, _DR2_PM, _DR2_PARALLAX]) if dr2 else errors
+
+
+def _covariance(stars):
+    """Published errors and correlations; `expected_errors` and no correlation where they are absent."""
+    published = np.stack([_values(stars, f"{name}_error") for name in ("pmra", "pmdec", "parallax")], axis=1)
+    published = np.where(published > 0, published, np.nan)
+    mag = _magnitude(stars)
+    absent = ~np.isfinite(published)
+    if np.any(absent & ~np.isfinite(mag)[:, None]):
+        warnings.warn(
+            "some stars have neither errors nor a magnitude: the errors of a G = 18 star are assumed for them; "
+            "add the columns pmra_error, pmdec_error, parallax_error",
+            AstropyUserWarning,
+            stacklevel=2,
+        )
+    dr2 = stars.meta.get("release", stars.meta.get("RELEASE")) == RELEASES["gaia_dr2"].name
+    sigma = np.where(absent, expected_errors(mag, dr2=dr2), published)
+    corr = np.stack([_values(stars, name) for name in CORRELATIONS], axis=1)
+    corr = np.clip(np.where(np.isfinite(corr), corr, 0.0), -0.98, 0.98)
+    matrix = np.tile(np.eye(3), (len(stars), 1, 1))
+    for (i, j), values in zip(((0, 1), (0, 2), (1, 2)), corr.T, strict=True):
+        matrix[:, i, j] = matrix[:, j, i] = values
+    return matrix * sigma[:, :, None] * sigma[:, None, :]
+
+
+def _effective_wavenumber(colour):
+    """Effective wavenumber from BP-RP (Lindegren et al. 2021, A&A 649, A2, equation 3), 1.25 to 1.75 per um."""
+    nu = 1.76 - 1.61 / np.pi * np.arctan(0.531 * colour)
+    return np.where(np.isfinite(colour), np.clip(nu, 1.26, 1.72), 1.48)
+
+
+def parallax_zero_point(stars, rule, value):
+    """
+    Parallax zero point of each star, to be subtracted from the published parallax.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        As `~decocc_vo.columns.conform` gives them.
+    rule : str
+        ``"lindegren2021"``: Lindegren et al. 2021, A&A 649, A4, by magnitude, colour and ecliptic latitude; a
+        missing latitude is computed, a missing wavenumber comes from BP-RP, and a star outside the recipe's range
+        gets the value at its edge. ``"constant"``: ``value``. ``"none"``: zero.
+    value : float
+        The constant in mas.
+
+    Returns
+    -------
+    zero_point : `~numpy.ndarray`, shape (n,)
+        In mas.
+    """
+    n = len(stars)
+    if rule == "none":
+        return np.zeros(n)
+    if rule == "constant":
+        return np.full(n, value)
+    from astropy.coordinates import BarycentricMeanEcliptic, SkyCoord
+    from zero_point import zpt
+
+    mag = _values(stars, "phot_g_mean_mag")
+    latitude = _values(stars, "ecl_lat")
+    if not np.all(np.isfinite(latitude)):
+        sky = SkyCoord(floats(stars["ra"]), floats(stars["dec"]), unit="deg")
+        latitude = np.where(np.isfinite(latitude), latitude, sky.transform_to(BarycentricMeanEcliptic()).lat.deg)
+    wavenumber = _values(stars, "nu_eff_used_in_astrometry")
+    pseudocolour = _values(stars, "pseudocolour")
+    six = (_values(stars, "astrometric_params_solved") == 95) & np.isfinite(pseudocolour)
+    wavenumber = np.where(np.isfinite(wavenumber), wavenumber, _effective_wavenumber(_values(stars, "bp_rp")))
+    zpt.load_tables()
+    return np.asarray(
+        zpt.get_zpt(
+            np.clip(np.where(np.isfinite(mag), mag, 18.0), 6.01, 20.99),
+            np.where(six, 1.48, np.clip(wavenumber, 1.11, 1.89)),
+            np.where(six, np.clip(pseudocolour, 1.25, 1.71), 1.48),
+            latitude,
+            np.where(six, 95, 31),
+            _warnings=False,
+        ),
+        float,
+    )
+
+
+def observables(stars, region, zero_point=0.0):
+    """
+    Turn stars into arrays, in the rows' order.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        Usable rows as `~decocc_vo.columns.conform` gives them.
+    region : `~decocc_vo.region.ClusterRegion`
+        Whose centre is the origin of the tangent plane.
+    zero_point : float or `~numpy.ndarray`
+        Parallax zero point in mas.
+
+    Returns
+    -------
+    observables : Observables
+    """
+    zero_point = np.broadcast_to(np.asarray(zero_point, float), (len(stars),))
+    x = np.stack([floats(stars["pmra"]), floats(stars["pmdec"]), floats(stars["parallax"]) - zero_point], axis=1)
+    xy = np.stack(region.offsets(floats(stars["ra"]), floats(stars["dec"])), axis=1)
+    colour = _values(stars, "bp_rp")
+    colour = np.where(np.isfinite(colour), colour, _values(stars, "b_v"))
+    footprint = float(np.quantile(np.hypot(*xy.T), 0.999))
+    return Observables(
+        x,
+        _covariance(stars),
+        xy,
+        _magnitude(stars),
+        colour,
+        zero_point,
+        max(footprint, 1e-6),
+        float(region.center.dec.deg),
+    )
+
+
+def arcsinh_features(x, cov):
+    """
+    The embedding every table starts from: arcsinh of robustly scaled motions and parallaxes.
+
+    Each axis is centred on its median and scaled by its interquartile range before the arcsinh, so that outliers
+    do not set the scale; unlike pm/parallax it stays finite at parallax zero. Covariances follow to first order.
+
+    Parameters
+    ----------
+    x : `~numpy.ndarray`, shape (n, 3)
+        pmra, pmdec, parallax.
+    cov : `~numpy.ndarray`, shape (n, 3, 3)
+        Their covariance.
+
+    Returns
+    -------
+    z : `~numpy.ndarray`, shape (n, 3)
+    z_cov : `~numpy.ndarray`, shape (n, 3, 3)
+    centre, scale : `~numpy.ndarray`, shape (3,)
+        ``z = arcsinh((x - centre) / scale)``.
+    """
+    centre = np.median(x, axis=0)
+    low, high = np.quantile(x, [0.25, 0.75], axis=0)
+    scale = (high - low) / 1.349
+    scale = np.where(scale > 0, scale, np.maximum(np.std(x, axis=0), 1e-6))
+    unit = (x - centre) / scale
+    slope = 1 / np.sqrt(1 + unit**2) / scale
+    return np.arcsinh(unit), cov * slope[:, :, None] * slope[:, None, :], centre, scale

@@ -1,0 +1,231 @@
+"""
+Probability from errors: one cluster in a mixed field, every star with its own covariance.
+
+The cluster is a Gaussian in the embedding with an intrinsic scatter, and a Plummer profile on the sky; the field is a
+sum of Gaussians, flat over the footprint whatever its shape. Each star's measurement covariance is added to the
+components' own (extreme deconvolution: Bovy, Hogg & Roweis 2011, AnAS 5, 1657), and expectation maximisation with
+priors on the intrinsic scatter finds the rest. Everything is a pure function of fixed shapes; rows of weight zero are
+padding.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+__all__ = ["Mixture", "Prior", "Scores", "Stars", "fit_mixture", "score_stars"]
+
+_RADII = jnp.exp(jnp.linspace(jnp.log(0.03), jnp.log(2.0), 40))  # of the profile, in footprint radii
+_MIN_VARIANCE = 1e-9
+_EXCLUDED = 0.02  # kinematic probability under which a star counts as field when profiles are normalised
+
+
+class Stars(NamedTuple):
+    """Stars in the embedding: ``z`` (n, 3), ``cov`` (n, 3, 3), ``xy`` (n, 2) in footprint radii, ``weight`` (n,)."""
+
+    z: jax.Array
+    cov: jax.Array
+    xy: jax.Array
+    weight: jax.Array
+
+
+class Mixture(NamedTuple):
+    """
+    The model's parameters.
+
+    Cluster: ``mean`` (3,), intrinsic ``scatter`` (3, 3), ``centre`` (2,) and Plummer ``radius`` on the sky,
+    ``log_norm`` (log of the profile's mean over the field's stars), ``fraction`` of all stars. Field: ``field_mean``
+    (k, 3), ``field_scatter`` (k, 3, 3), ``field_weight`` (k,).
+    """
+
+    mean: jax.Array
+    scatter: jax.Array
+    centre: jax.Array
+    radius: jax.Array
+    log_norm: jax.Array
+    fraction: jax.Array
+    field_mean: jax.Array
+    field_scatter: jax.Array
+    field_weight: jax.Array
+
+
+class Prior(NamedTuple):
+    """
+    What is held against small numbers: the cluster's intrinsic ``scatter`` (3, 3) worth ``strength`` stars, the
+    field's variance ``field_variance`` (3,) worth ``field_strength`` stars, and ``floor`` (3,): the least variance of
+    a field component that sits on the cluster, so that none imitates it.
+    """
+
+    scatter: jax.Array
+    strength: jax.Array
+    field_variance: jax.Array
+    field_strength: jax.Array
+    floor: jax.Array
+
+
+class Scores(NamedTuple):
+    """
+    Per star, each (n,): ``logit`` of the membership, ``kinematic`` log ratio without position, ``log_profile`` (log of
+    the cluster's surface density over the field's), ``log_field`` density, ``distance2`` (squared Mahalanobis distance
+    from the cluster), ``spatial_gain`` and ``gain`` (log evidence from the profile alone, and of the whole).
+    """
+
+    logit: jax.Array
+    kinematic: jax.Array
+    log_profile: jax.Array
+    log_field: jax.Array
+    distance2: jax.Array
+    spatial_gain: jax.Array
+    gain: jax.Array
+
+
+def _normal(x, mean, cov):
+    """
+    Log density of 3-D normals, ``cov^-1 (x - mean)``, ``cov^-1`` and the squared distance, for stacks of covariances.
+
+    Written out as an LDL decomposition: in float32 the adjugate formulas lose positive definiteness.
+    """
+    a = jnp.maximum(cov[..., 0, 0], _MIN_VARIANCE)
+    l1, l2 = cov[..., 0, 1] / a, cov[..., 0, 2] / a
+    d = jnp.maximum(cov[..., 1, 1] - cov[..., 0, 1] * l1, _MIN_VARIANCE)
+    rest = cov[..., 1, 2] - cov[..., 0, 2] * l1
+    l3 = rest / d
+    f = jnp.maximum(cov[..., 2, 2] - cov[..., 0, 2] * l2 - rest * l3, _MIN_VARIANCE)
+    delta = x - mean
+    u0 = delta[..., 0]
+    u1 = delta[..., 1] - l1 * u0
+    u2 = delta[..., 2] - l2 * u0 - l3 * u1
+    distance2 = u0**2 / a + u1**2 / d + u2**2 / f
+    log_density = -0.5 * (distance2 + jnp.log(a) + jnp.log(d) + jnp.log(f) + 3 * jnp.log(2 * jnp.pi))
+    y2 = u2 / f
+    y1 = u1 / d - l3 * y2
+    y0 = u0 / a - l1 * y1 - l2 * y2
+    m1, m2, m3 = -l1, l1 * l3 - l2, -l3
+    i00, i01, i02 = 1 / a + m1 * m1 / d + m2 * m2 / f, m1 / d + m2 * m3 / f, m2 / f
+    i11, i12, i22 = 1 / d + m3 * m3 / f, m3 / f, 1 / f
+    rows = [jnp.stack(row, -1) for row in ((i00, i01, i02), (i01, i11, i12), (i02, i12, i22))]
+    return log_density, jnp.stack([y0, y1, y2], -1), jnp.stack(rows, -2), distance2
+
+
+def _symmetric(matrix):
+    return 0.5 * (matrix + jnp.swapaxes(matrix, -1, -2))
+
+
+def _log_plummer(xy, centre, radius):
+    return -2 * jnp.log1p(jnp.sum((xy - centre) ** 2, -1) / radius**2)
+
+
+def _expectation(stars, model):
+    cluster = _normal(stars.z, model.mean, model.scatter + stars.cov)
+    field = _normal(stars.z[:, None], model.field_mean, model.field_scatter + stars.cov[:, None])
+    profile = _log_plummer(stars.xy, model.centre, model.radius) - model.log_norm
+    log_components = field[0] + jnp.log(model.field_weight) + jnp.log1p(-model.fraction)
+    return cluster, field, profile, cluster[0] + jnp.log(model.fraction), log_components
+
+
+def _update(stars, model, prior, warm):
+    """One step of expectation maximisation; while ``warm`` the cluster's place is held and the field adapts."""
+    cluster, field, profile, log_kinematic, log_components = _expectation(stars, model)
+    log_field = logsumexp(log_components, axis=1)
+    total = jnp.logaddexp(log_kinematic + profile, log_field)
+    member = stars.weight * jnp.exp(log_kinematic + profile - total)
+    shares = stars.weight[:, None] * jnp.exp(log_components - total[:, None])
+    n_members = member.sum() + 1e-6
+
+    # The cluster in the embedding: posterior means and covariances of the stars' true places.
+    true = model.mean + cluster[1] @ model.scatter
+    spread = _symmetric(jnp.einsum("ij,njk,nkl->nil", model.scatter, cluster[2], stars.cov))
+    mean = (member[:, None] * true).sum(0) / n_members
+    offset = true - mean
+    scatter = jnp.einsum("n,nij->ij", member, offset[:, :, None] * offset[:, None, :] + spread)
+    scatter = (scatter + prior.strength * prior.scatter) / (n_members + prior.strength)
+
+    # The cluster on the sky: a robust centre, and the best of a grid of radii. The profile is normalised over the
+    # stars that cannot be members by their motion, so that any footprint and any extinction is right.
+    robust = member / (1 + jnp.sum((stars.xy - model.centre) ** 2, -1) / model.radius**2)
+    centre = (robust[:, None] * stars.xy).sum(0) / (robust.sum() + 1e-6)
+    centre = centre * jnp.minimum(1.0, 0.5 / (jnp.sqrt(jnp.sum(centre**2)) + 1e-9))
+    excluded = stars.weight * (jax.nn.sigmoid(log_kinematic - log_field) < _EXCLUDED) + 1e-4 * (stars.weight - member)
+    excluded = excluded / excluded.sum()
+    profiles = -2 * jnp.log1p(jnp.sum((stars.xy - centre) ** 2, -1) / _RADII[:, None] ** 2)
+    norms = jnp.log(jnp.exp(profiles) @ excluded + 1e-12)
+    best = jnp.argmax(profiles @ member - norms * member.sum())
+
+    # The field.
+    n_field = shares.sum(0) + 1e-3
+    true = model.field_mean + jnp.einsum("kij,nkj->nki", model.field_scatter, field[1])
+    spread = _symmetric(jnp.einsum("kij,nkjl,nlm->nkim", model.field_scatter, field[2], stars.cov))
+    field_mean = jnp.einsum("nk,nki->ki", shares, true) / n_field[:, None]
+    offset = true - field_mean
+    field_scatter = jnp.einsum("nk,nkij->kij", shares, offset[..., :, None] * offset[..., None, :] + spread)
+    field_scatter = field_scatter + prior.field_strength * jnp.diag(prior.field_variance)
+    field_scatter = field_scatter / (n_field + prior.field_strength)[:, None, None]
+    variance = jnp.diagonal(field_scatter, axis1=1, axis2=2)
+    near = jnp.exp(-0.5 * jnp.sum((field_mean - mean) ** 2 / (variance + prior.floor), axis=1))
+    lift = jnp.maximum(prior.floor * near[:, None] - variance, 0)
+    field_scatter = field_scatter + lift[:, :, None] * jnp.eye(3)
+
+    def held(new, old):
+        return jnp.where(warm, old, new)
+
+    return Mixture(
+        mean=held(mean, model.mean),
+        scatter=held(scatter, model.scatter),
+        centre=held(centre, model.centre),
+        radius=held(_RADII[best], model.radius),
+        log_norm=held(norms[best], model.log_norm),
+        fraction=jnp.clip(n_members / stars.weight.sum(), 1e-5, 0.95),
+        field_mean=field_mean,
+        field_scatter=field_scatter,
+        field_weight=(n_field + 1) / (n_field + 1).sum(),
+    )
+
+
+@jax.jit
+def fit_mixture(stars, start, prior, steps, warm_steps):
+    """
+    Fit the mixture by expectation maximisation.
+
+    Parameters
+    ----------
+    stars : Stars
+        The stars; rows of weight zero do not count.
+    start : Mixture
+        Where to start.
+    prior : Prior
+        Priors of the scatters.
+    steps, warm_steps : int
+        Number of steps, and how many of the first hold the cluster's place while the field adapts. They are traced:
+        another number does not compile anew.
+
+    Returns
+    -------
+    model : Mixture
+    """
+    return jax.lax.fori_loop(0, steps, lambda i, model: _update(stars, model, prior, i < warm_steps), start)
+
+
+@jax.jit
+def score_stars(stars, model):
+    """
+    Score every star under a fitted model.
+
+    Parameters
+    ----------
+    stars : Stars
+        The stars; their weights do not matter.
+    model : Mixture
+        From `fit_mixture`.
+
+    Returns
+    -------
+    scores : Scores
+    """
+    cluster, _, profile, log_kinematic, log_components = _expectation(stars, model)
+    log_field = logsumexp(log_components, axis=1)
+    kinematic = log_kinematic - log_field
+    logit = kinematic + profile
+    spatial = jnp.log1p(jax.nn.sigmoid(kinematic) * jnp.expm1(profile))
+    gain = jnp.log1p(-model.fraction) + jax.nn.softplus(logit)
+    return Scores(logit, kinematic, profile, log_field - jnp.log1p(-model.fraction), cluster[3], spatial, gain)

@@ -1,0 +1,116 @@
+"""
+The perspective of one space motion over a wide field.
+
+Stars that move together in space do not share a proper motion where the field is wide: it is the projection of the
+velocity on each star's own tangent plane, times its own parallax. For a nearby cluster that spread is many times its
+intrinsic dispersion.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Perspective", "fit_perspective"]
+
+_AU_YR = 4.740470463  # km/s of one au a year
+_VR_PRIOR = 60.0  # km/s: the radial velocity is known to be a star's of the disc, and no more
+
+
+@dataclass(frozen=True)
+class Perspective:
+    """
+    One space velocity in the triad (east, north, outward) at the centre of the field, and the mean parallax.
+
+    Attributes
+    ----------
+    velocity : `~numpy.ndarray`, shape (3,)
+        In km/s.
+    parallax : float
+        In mas.
+    declination : float
+        Of the centre of the field, in degrees.
+    """
+
+    velocity: np.ndarray
+    parallax: float
+    declination: float
+
+    def motion_per_parallax(self, xy):
+        """Proper motion a mas of parallax, shape (n, 2), at tangent plane offsets ``xy`` in arcmin."""
+        return _projections(xy, self.declination) @ self.velocity / _AU_YR
+
+    def straighten(self, x, cov, xy):
+        """
+        Take the perspective out: all members of the cluster then share a motion.
+
+        The motions become ``pm - parallax t + parallax_0 t_0``, with ``t`` the motion a unit of parallax at the star
+        and ``t_0`` at the centre: a map of determinant 1, so that densities stay densities.
+
+        Parameters
+        ----------
+        x : `~numpy.ndarray`, shape (n, 3)
+            pmra, pmdec, parallax.
+        cov : `~numpy.ndarray`, shape (n, 3, 3)
+            Their covariance.
+        xy : `~numpy.ndarray`, shape (n, 2)
+            Tangent plane offsets in arcmin.
+
+        Returns
+        -------
+        x, cov : `~numpy.ndarray`
+            Of the same shapes.
+        """
+        t = self.motion_per_parallax(xy)
+        shear = np.tile(np.eye(3), (len(x), 1, 1))
+        shear[:, :2, 2] = -t
+        shift = np.append(self.parallax * self.velocity[:2] / _AU_YR, 0.0)
+        return np.einsum("nij,nj->ni", shear, x) + shift, shear @ cov @ shear.transpose(0, 2, 1)
+
+    def amplitude(self, xy):
+        """Largest change of the proper motion over the field, in mas/yr."""
+        t = self.motion_per_parallax(xy) - self.velocity[:2] / _AU_YR
+        return float(self.parallax * np.sqrt(np.max(np.sum(t**2, axis=1), initial=0.0)))
+
+
+def _projections(xy, declination):
+    """East and north unit vectors of each star in the triad at the centre: shape (n, 2, 3)."""
+    xi, eta = np.radians(xy / 60.0).T
+    outward = np.stack([xi, eta, np.ones_like(xi)], axis=1)
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+    pole = np.array([0.0, np.cos(np.radians(declination)), np.sin(np.radians(declination))])
+    east = np.cross(pole, outward)
+    east /= np.maximum(np.linalg.norm(east, axis=1, keepdims=True), 1e-12)
+    return np.stack([east, np.cross(outward, east)], axis=1)
+
+
+def fit_perspective(x, cov, xy, weight, declination, depth):
+    """
+    Fit one space velocity to members by generalised least squares.
+
+    Parameters
+    ----------
+    x, cov, xy : `~numpy.ndarray`
+        pmra, pmdec [mas/yr], parallax [mas], shape (n, 3); their covariance; tangent plane offsets [arcmin].
+    weight : `~numpy.ndarray`, shape (n,)
+        Membership probability.
+    declination : float
+        Of the centre of the field, in degrees.
+    depth : float
+        Intrinsic dispersion of the parallax in mas: how far a star's own parallax may differ from the mean.
+
+    Returns
+    -------
+    perspective : Perspective
+    """
+    rows = np.flatnonzero(weight > 0.01)
+    x, cov, xy, weight = x[rows], cov[rows], xy[rows], weight[rows]
+    precision = weight / (cov[:, 2, 2] + depth**2)
+    parallax = max(float(np.sum(precision * x[:, 2]) / np.sum(precision)), 1e-3)
+    # A star's own parallax, drawn towards the mean by as much as its error is larger than the depth.
+    own = (x[:, 2] * depth**2 + parallax * cov[:, 2, 2]) / (depth**2 + cov[:, 2, 2])
+    design = _projections(xy, declination) * np.maximum(own, 0.0)[:, None, None] / _AU_YR
+    motion_cov = cov[:, :2, :2] + np.eye(2) * (0.8 * parallax / _AU_YR) ** 2
+    weighted = np.linalg.solve(motion_cov, design) * weight[:, None, None]
+    normal = np.einsum("nij,nik->jk", weighted, design) + np.diag([0.0, 0.0, _VR_PRIOR**-2])
+    velocity = np.linalg.solve(normal + 1e-12 * np.eye(3), np.einsum("nij,ni->j", weighted, x[:, :2]))
+    return Perspective(velocity, parallax, declination)

@@ -1,0 +1,336 @@
+"""The result of every method: the user's table with probabilities, the cluster's characterisation, and why."""
+
+from dataclasses import dataclass, field
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Column, MaskedColumn, Table
+
+from . import __version__
+from .columns import ASTROMETRY, describe, floats, get_release
+from .exceptions import InputError
+
+__all__ = ["Candidate", "Membership", "assemble", "characterise"]
+
+MEMBER = 0.5
+"""A star counts as a member from this probability on."""
+
+_PARALLAX_SYSTEMATIC = 0.011  # mas: residual of the zero point over the sky (Maiz Apellaniz et al. 2021, A&A 649, A13)
+
+_SUMMARY = (
+    ("name", None, "Name of the region"),
+    ("ra", u.deg, "Right ascension of the centre, weighted by probability"),
+    ("dec", u.deg, "Declination of the centre, weighted by probability"),
+    ("n_members", None, "Stars with membership_prob >= 0.5"),
+    ("n_expected", None, "Sum of membership_prob"),
+    ("pmra", u.mas / u.yr, "Mean proper motion in right ascension, times cos(dec)"),
+    ("pmra_error", u.mas / u.yr, "Standard error of the mean pmra"),
+    ("pmra_dispersion", u.mas / u.yr, "Intrinsic dispersion of pmra, measurement errors taken out"),
+    ("pmdec", u.mas / u.yr, "Mean proper motion in declination"),
+    ("pmdec_error", u.mas / u.yr, "Standard error of the mean pmdec"),
+    ("pmdec_dispersion", u.mas / u.yr, "Intrinsic dispersion of pmdec, measurement errors taken out"),
+    ("parallax", u.mas, "Mean parallax, zero point not subtracted"),
+    ("parallax_error", u.mas, "Standard error of the mean parallax"),
+    ("parallax_dispersion", u.mas, "Intrinsic dispersion of parallax, measurement errors taken out"),
+    ("parallax_zero_point", u.mas, "Zero point used for the distance: subtract it from parallax"),
+    ("distance", u.pc, "Inverse of the mean parallax after the zero point; masked where that is not positive"),
+    ("distance_low", u.pc, "Lower end of the 68 % interval of distance, systematics of the zero point included"),
+    ("distance_high", u.pc, "Upper end of the 68 % interval of distance, systematics of the zero point included"),
+    ("r50", u.deg, "Radius around the centre that holds half of the members"),
+    ("significance", None, "Evidence for the cluster in natural log units, as the method defines it"),
+    ("purity", None, "Expected fraction of true members among stars with membership_prob >= 0.5"),
+    ("completeness", None, "Expected fraction of the members that have membership_prob >= 0.5"),
+    ("release", None, "Release the stars come from"),
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """
+    A group that may be a cluster, as a method hands it over.
+
+    Attributes
+    ----------
+    probability : `~numpy.ndarray`
+        Membership probability of each usable star, shape (n,).
+    significance : float
+        Evidence for the group, in natural log units where the method has one, else NaN.
+    accepted : bool
+        Whether it holds as a cluster.
+    """
+
+    probability: np.ndarray
+    significance: float = float("nan")
+    accepted: bool = True
+
+
+@dataclass(frozen=True)
+class Membership:
+    """
+    What a method found.
+
+    Attributes
+    ----------
+    table : `~astropy.table.Table`
+        The user's rows in the user's order, with the columns ``membership_prob``, ``group``, ``candidate`` and
+        ``membership_prob_std``; masked where a star could not be used.
+    summary : `~astropy.table.Table`
+        One row that characterises the cluster, or no row when there is none.
+    candidates : `~astropy.table.Table`
+        Every group that holds as a cluster or came close, best first, with the columns of the summary.
+    diagnostics : dict
+        Losses, ``stop_reason`` (a sentence), seed spread, time spent, settings, versions.
+    """
+
+    table: Table
+    summary: Table
+    candidates: Table
+    diagnostics: dict = field(default_factory=dict)
+
+    @property
+    def found(self):
+        """Whether there is a cluster."""
+        return len(self.summary) > 0
+
+    @property
+    def stop_reason(self):
+        """The sentence that says how the fit ended."""
+        return self.diagnostics["stop_reason"]
+
+    @property
+    def members(self):
+        """The rows with ``membership_prob >= 0.5``."""
+        return self.table[np.ma.filled(self.table["membership_prob"], 0) >= MEMBER]
+
+
+def _mean_and_dispersion(x, error, weight):
+    """
+    Mean, its standard error, and intrinsic dispersion of values with known errors, by maximum likelihood.
+
+    Fixed-point iteration of the normal equations of ``sum w ln N(x; mean, error^2 + s^2)``.
+    """
+    good = np.isfinite(x) & (weight > 0)
+    x, weight = x[good], weight[good]
+    if x.size == 0:
+        return np.nan, np.nan, np.nan
+    error = np.where(np.isfinite(error[good]), error[good], 0.0)
+    mean = np.average(x, weights=weight)
+    s2 = max(np.average((x - mean) ** 2, weights=weight) - np.average(error**2, weights=weight), 0.0)
+    s2 = max(s2, 1e-3 * np.average((x - mean) ** 2, weights=weight), 1e-12)
+    for _ in range(200):
+        v = weight / (error**2 + s2)
+        mean = np.sum(v * x) / np.sum(v)
+        q = weight / (error**2 + s2) ** 2
+        new = max(s2 * np.sum(q * (x - mean) ** 2) / np.sum(v), 1e-12)
+        done = abs(new - s2) <= 1e-6 * s2
+        s2 = new
+        if done:
+            break
+    return mean, np.sqrt(1.0 / np.sum(weight / (error**2 + s2))), np.sqrt(s2)
+
+
+def characterise(stars, probability, region, *, zero_point=0.0, significance=float("nan"), release="unknown"):
+    """
+    Characterise one group of stars: centre, mean motion, parallax, counts, with errors.
+
+    Means and dispersions weigh every star by its probability; the intrinsic dispersion is separated from the
+    measurement errors by maximum likelihood where the errors are known.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        Rows as `~decocc_vo.columns.conform` gives them, all usable.
+    probability : `~numpy.ndarray`
+        Membership probability, shape (n,).
+    region : `~decocc_vo.region.ClusterRegion`
+        Whose centre is the origin of the tangent plane.
+    zero_point : float or `~numpy.ndarray`
+        Parallax zero point in mas, one or one a star; the summary has its mean over the members.
+    significance : float
+        Evidence for the group.
+    release : str
+        Name of the release.
+
+    Returns
+    -------
+    row : dict
+        One value for each column of the summary.
+    """
+    p = np.asarray(probability, float)
+    row = {"name": region.name or "", "release": release, "significance": significance}
+    error = {
+        name: floats(stars[f"{name}_error"]) if f"{name}_error" in stars.colnames else np.zeros(len(stars))
+        for name in ("pmra", "pmdec", "parallax")
+    }
+    for name in ("pmra", "pmdec", "parallax"):
+        values = _mean_and_dispersion(floats(stars[name]), error[name], p)
+        row |= dict(zip((name, f"{name}_error", f"{name}_dispersion"), values, strict=True))
+    total = p.sum()
+    zero = float(np.sum(p * zero_point) / total) if total > 0 else np.nan
+    row["parallax_zero_point"] = zero
+    true = row["parallax"] - zero
+    sigma = np.hypot(row["parallax_error"], _PARALLAX_SYSTEMATIC)
+    for name, value in (("distance", true), ("distance_low", true + sigma), ("distance_high", true - sigma)):
+        row[name] = 1000.0 / value if value > 0 else np.nan
+    unit = _unit_vectors(floats(stars["ra"]), floats(stars["dec"]))
+    centre = (p[:, None] * unit).sum(0)
+    centre /= max(np.linalg.norm(centre), 1e-300)
+    row["ra"] = np.degrees(np.arctan2(centre[1], centre[0])) % 360.0
+    row["dec"] = np.degrees(np.arcsin(np.clip(centre[2], -1, 1)))
+    chosen = p >= MEMBER
+    row["n_members"] = int(chosen.sum())
+    row["n_expected"] = float(total)
+    row["r50"] = _weighted_median(2 * np.degrees(np.arcsin(np.linalg.norm(unit - centre, axis=1) / 2)), p)
+    row["purity"] = float(p[chosen].mean()) if chosen.any() else np.nan
+    row["completeness"] = float(p[chosen].sum() / total) if total > 0 else np.nan
+    return row
+
+
+def _unit_vectors(ra, dec):
+    ra, dec = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+
+
+def _weighted_median(x, weight):
+    if not weight.sum() > 0:
+        return np.nan
+    order = np.argsort(x, kind="stable")
+    cumulative = np.cumsum(weight[order])
+    return float(x[order][np.searchsorted(cumulative, cumulative[-1] / 2)])
+
+
+def summary_table(rows):
+    """The summary or candidates table of rows made by `characterise`."""
+    table = Table(masked=True)
+    for name, unit, description in _SUMMARY:
+        values = [row[name] for row in rows]
+        if name in ("name", "release"):
+            table[name] = MaskedColumn(np.array(values, dtype=str if values else "U1"), description=description)
+        elif name == "n_members":
+            table[name] = MaskedColumn(np.array(values, dtype=np.int64), description=description)
+        else:
+            data = np.ma.masked_invalid(np.array(values, dtype=float))
+            table[name] = MaskedColumn(data, unit=unit, description=description)
+    return table
+
+
+def assemble(
+    table,
+    stars,
+    region,
+    used,
+    candidates,
+    *,
+    group,
+    method,
+    stop_reason,
+    settings=None,
+    spread=None,
+    zero_point=0.0,
+    diagnostics=None,
+):
+    """
+    Put a method's findings into a `Membership`.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The user's table; its rows and columns all come back.
+    stars : `~astropy.table.Table`
+        The same rows as `~decocc_vo.columns.conform` gives them.
+    region : `~decocc_vo.region.ClusterRegion`
+        The region that was asked for.
+    used : `~numpy.ndarray`
+        Row indices of the stars that took part; all arrays below are in this order.
+    candidates : sequence of Candidate
+        Best first. The first is the cluster if it is accepted; without an accepted one there is no cluster, and
+        every used star has probability 0.
+    group : `~numpy.ndarray`
+        Group of each used star, -1 for the field.
+    method, stop_reason : str
+        Name of the method, and the sentence that says how the fit ended.
+    settings : mapping, optional
+        The method's settings.
+    spread : `~numpy.ndarray`, optional
+        Standard deviation of the probability over repeated fits; masked in the result when not given.
+    zero_point : float or `~numpy.ndarray`
+        Parallax zero point of the used stars, in mas.
+    diagnostics : mapping, optional
+        More of what the method wants to tell.
+
+    Returns
+    -------
+    membership : Membership
+    """
+    n, used = len(table), np.asarray(used)
+    accepted = [c for c in candidates if c.accepted]
+    probability = np.ma.masked_all(n, np.float32)
+    probability[used] = np.clip(accepted[0].probability, 0, 1) if accepted else 0.0
+    code = np.full(len(used), -1, np.int16)
+    for number in range(len(accepted) - 1, -1, -1):
+        code[accepted[number].probability >= MEMBER] = number
+    columns = {
+        "membership_prob": probability,
+        "group": _scatter(group, used, n, np.int16),
+        "candidate": _scatter(code, used, n, np.int16),
+        "membership_prob_std": _scatter(spread, used, n, np.float32) if spread is not None and accepted else None,
+    }
+    result = Table(table, masked=True)
+    for name, values in columns.items():
+        values = np.ma.masked_all(n, np.float32) if values is None else values
+        result[name] = MaskedColumn(values, name=name)
+        describe(result[name])
+
+    release = str(stars.meta.get("release", stars.meta.get("RELEASE", "unknown")))
+    zero_point = np.broadcast_to(np.asarray(zero_point, float), (len(used),))
+    rows = [
+        characterise(
+            stars[used], c.probability, region, zero_point=zero_point, significance=c.significance, release=release
+        )
+        for c in candidates
+    ]
+    listed = summary_table(rows)
+    listed.add_column(Column([c.accepted for c in candidates], dtype=np.int16), name="accepted")
+    listed["accepted"].description = "1 if the group holds as a cluster, 0 if it does not"
+    provenance = {
+        "method": method,
+        "version": __version__,
+        "settings": dict(settings or {}),
+        "stop_reason": stop_reason,
+        "region": str(region),
+        "release": release,
+        "stars_used": len(used),
+        "stars_not_used": n - len(used),
+    }
+    result.meta["decocc"] = provenance
+    summary = summary_table([row for row, c in zip(rows, candidates, strict=True) if c.accepted][:1])
+    return Membership(result, summary, listed, {**provenance, **(diagnostics or {})})
+
+
+def _scatter(values, used, n, dtype):
+    full = np.ma.masked_all(n, dtype)
+    full[used] = values
+    return full
+
+
+def parallax_zero_point_rule(stars):
+    """The release's rule for the parallax zero point, and its constant; no correction for an unknown release."""
+    name = stars.meta.get("release_key") or stars.meta.get("release") or stars.meta.get("RELEASE")
+    try:
+        release = get_release(name)
+    except InputError:
+        return "none", 0.0
+    return release.zero_point, release.zero_point_value
+
+
+def requires(stars, used, minimum):
+    """Refuse a table with fewer than ``minimum`` usable stars, saying what is missing."""
+    if len(used) < minimum:
+        lacking = {name: int(np.ma.getmaskarray(stars[name]).sum()) for name in ASTROMETRY}
+        lacking = ", ".join(f"{name} in {count}" for name, count in lacking.items() if count)
+        msg = (
+            f"'table' has {len(used)} usable star{'s' * (len(used) != 1)} of {len(stars)} rows, "
+            f"and at least {minimum} are needed; "
+            + (f"values are missing: {lacking}" if lacking else "take a larger region")
+        )
+        raise InputError(msg)
