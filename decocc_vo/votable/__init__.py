@@ -1,0 +1,11 @@
+"""
+The ways out to files: VOTable 1.5 first, and FITS, ECSV and Parquet by the file's ending.
+
+Whatever the format, a table that is read back is the table that was written: values, masks, units, UCDs,
+descriptions and the whole provenance in ``table.meta``.
+"""
+
+from ._files import read_table, write_table
+from ._votable import read_votable, to_votable, write_votable
+
+__all__ = ["read_table", "read_votable", "to_votable", "write_table", "write_votable"]

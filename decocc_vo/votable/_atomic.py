@@ -1,0 +1,41 @@
+"""A file that appears under its name only when it is complete."""
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+
+from ..exceptions import InputError, ServiceError
+
+
+@contextlib.contextmanager
+def atomic_path(path, overwrite=True):
+    """
+    Name of a temporary file beside ``path`` that takes its place when the block ends well, else is removed.
+
+    Raises
+    ------
+    InputError
+        If ``path`` is a folder, or exists and ``overwrite`` is false.
+    ServiceError
+        If the folder does not exist, or writing fails.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        msg = f"'path' {path} is a folder; give a file's name"
+        raise InputError(msg)
+    if path.exists() and not overwrite:
+        msg = f"'path' {path} exists; say overwrite=True, or give another name"
+        raise InputError(msg)
+    if not path.parent.is_dir():
+        msg = f"'path' {path}: the folder {path.parent} does not exist; create it first"
+        raise ServiceError(msg)
+    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        msg = f"'path' {path} cannot be written: {error.strerror or error}"
+        raise ServiceError(msg) from error
+    finally:
+        temporary.unlink(missing_ok=True)

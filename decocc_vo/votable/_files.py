@@ -1,0 +1,350 @@
+"""Tables to and from files: the format follows the ending."""
+
+import io
+import os
+import re
+import warnings
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.io import fits
+from astropy.table import Column, MaskedColumn, Table
+
+from .. import __version__
+from ..columns import COLUMNS
+from ..exceptions import InputError, ServiceError
+from ._atomic import atomic_path
+from ._provenance import flatten, is_plain, unflatten
+from ._votable import _plain_table, _texts, parse_votable, read_votable, to_votable, write_votable
+
+_ENDINGS = {
+    ".vot": "votable",
+    ".xml": "votable",
+    ".votable": "votable",
+    ".fits": "fits",
+    ".fit": "fits",
+    ".ecsv": "ecsv",
+    ".parquet": "parquet",
+}
+_PARQUET_KEY = b"IVOA.VOTable-Parquet.content"
+
+
+def _format(path):
+    try:
+        suffix = Path(path).suffix.lower()
+    except TypeError:
+        msg = f"'path' must be a file's name, not {type(path).__name__}"
+        raise InputError(msg) from None
+    if suffix not in _ENDINGS:
+        msg = f"'path' {os.fspath(path)} has no ending that is known; end it in .vot, .fits, .ecsv or .parquet"
+        raise InputError(msg)
+    return _ENDINGS[suffix]
+
+
+def write_table(table, path, *, overwrite=True):
+    """
+    Write a table in the format of the file's ending, with units, UCDs, descriptions and provenance.
+
+    ``.vot``, ``.xml``, ``.votable``
+        VOTable 1.5, see `write_votable`.
+    ``.fits``, ``.fit``
+        Binary table; UCDs as ``TUCDn``, descriptions as ``TCOMMn``, each meta value as a card ``INFOn =
+        'name = value'``. FITS has no null for floats and strings: masked ones are NaN and empty.
+    ``.ecsv``
+        Astropy's text format.
+    ``.parquet``
+        Masked values are nulls, and the file carries the data-less VOTable of the IVOA's VOParquet note.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The table, usually ``result.table``.
+    path : str or path-like
+        Where to write; the file appears only when it is complete.
+    overwrite : bool, optional
+        Whether an existing file is replaced.
+
+    Raises
+    ------
+    InputError
+        If the ending is not known, the format cannot hold a column, or the file exists and ``overwrite`` is false.
+    ServiceError
+        If the folder does not exist or the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from astropy.table import Table
+    >>> from decocc_vo.votable import read_table, write_table
+    >>> path = os.path.join(tempfile.mkdtemp(), "stars.parquet")
+    >>> write_table(Table({"source_id": [66733552578791296]}, meta={"release": "Gaia DR3"}), path)
+    >>> read_table(path).meta
+    {'release': 'Gaia DR3'}
+    """
+    kind = _format(path)
+    if kind == "votable":
+        write_votable(table, path, overwrite=overwrite)
+        return
+    stars = _described(table)
+    with atomic_path(path, overwrite) as temporary:
+        {"fits": _write_fits, "ecsv": _write_ecsv, "parquet": _write_parquet}[kind](stars, temporary)
+
+
+def read_table(path):
+    """
+    Read a table that `write_table` wrote; the format follows the ending.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+        With units, UCDs, descriptions and meta.
+
+    Raises
+    ------
+    InputError
+        If the ending is not known or the file is not of that format.
+    ServiceError
+        If the file cannot be read.
+    """
+    kind = _format(path)
+    if kind == "votable":
+        return read_votable(path)
+    path = Path(path).expanduser()
+    try:
+        return {"fits": _read_fits, "ecsv": _read_ecsv, "parquet": _read_parquet}[kind](path)
+    except OSError as error:
+        msg = f"'path' {path} cannot be read: {error.strerror or error}"
+        raise ServiceError(msg) from error
+    except (ValueError, KeyError) as error:
+        msg = f"'path' {path} is not a {kind} table that can be read: {' '.join(str(error).split())}"
+        raise InputError(msg) from error
+
+
+def _described(table):
+    """A copy of plain columns, each of the registry's with unit, UCD and description."""
+    stars = _plain_table(table).copy()
+    for column in stars.itercols():
+        info = COLUMNS.get(column.name)
+        if info is not None:
+            column.unit = info.unit if column.unit is None else column.unit
+            column.description = column.description or info.description
+            column.meta.setdefault("ucd", info.ucd)
+    return stars
+
+
+# What a FITS column cannot be: masked logical, and these types; the type is noted and restored.
+_FITS_LARGER = {"i1": "i2", "f2": "f4"}
+
+
+def _write_fits(stars, path):
+    meta, notes = dict(stars.meta), {}
+    stars.meta = {}
+    for name in stars.colnames:
+        stars[name], note = _fits_column(stars[name])
+        if note:
+            notes[name] = note
+    buffer = io.BytesIO()
+    stars.write(buffer, format="fits")
+    buffer.seek(0)
+    with fits.open(buffer) as hdus:
+        header = hdus[1].header
+        header["EXTNAME"] = "STARS"
+        header["ORIGIN"] = (f"decocc_vo {__version__}", "program that wrote this table")
+        header["RADESYS"] = "ICRS"
+        for i, column in enumerate(stars.itercols(), start=1):
+            for key, text in (("TUCD", column.meta.get("ucd")), ("TCOMM", column.description)):
+                if isinstance(text, str):
+                    header[f"{key}{i}"] = "".join(c if " " <= c <= "~" else "?" for c in text)
+        for key, name in (("RELEASE", "release"), ("REFEPOCH", "ref_epoch")):
+            if isinstance(meta.get(name), float | int) or (
+                isinstance(meta.get(name), str) and is_plain(meta[name], ascii_only=True)
+            ):
+                header[key] = meta[name]
+        for keyword, items in (("INFO", meta), ("CNOTE", notes)):
+            for i, (name, text) in enumerate(flatten(items, ascii_only=True), start=1):
+                header[f"{keyword}{i}"] = f"{name} = {text}"
+        hdus.writeto(path)
+
+
+def _fits_column(column):
+    """The column as FITS can hold it, and notes on its unit and type where that is not as it was."""
+    note, unit = {}, column.unit
+    if unit is not None and not _is_fits_unit(unit):
+        note["unit"], unit = unit.to_string(), None
+    mask = np.ma.getmaskarray(column)
+    values = np.ma.getdata(np.ma.asarray(column))
+    dtype = values.dtype
+    code = "i2" if dtype.kind == "b" and mask.any() else _FITS_LARGER.get(dtype.str[1:])
+    if code is not None:
+        note["dtype"], values = dtype.name, values.astype(code)
+    elif dtype.kind == "O":
+        note["dtype"], values = dtype.name, _texts(column.name, np.ma.masked_array(values, mask), mask)[0].data
+    if dtype.kind == "S":
+        note["dtype"] = dtype.str[1:]
+    elif values.dtype.kind == "U" and not all(text.isascii() and text.isprintable() for text in values.ravel()):
+        # FITS knows printable ASCII only.
+        note["escaped"] = True
+        values = np.strings.encode(values, "unicode_escape")
+    kwargs = _attributes(column) | {"unit": unit}
+    if not mask.any():
+        return Column(values, **kwargs), note
+    fill_value = _unused(values[~mask]) if values.dtype.kind in "iu" else None
+    return MaskedColumn(values, mask=mask, fill_value=fill_value, **kwargs), note
+
+
+def _unused(values):
+    """An integer that does not occur, to stand for null: the type's lowest where that is free."""
+    info = np.iinfo(values.dtype)
+    if info.min not in values and info.min < 0:
+        return info.min
+    taken = np.unique(values)
+    free = np.setdiff1d(np.arange(info.max, info.max - len(taken) - 1, -1, dtype=object), taken.astype(object))
+    free = [n for n in free if n >= info.min]
+    if not free:
+        msg = f"'table' has a masked column of {values.dtype} in which every value occurs: FITS has none left for null"
+        raise InputError(msg)
+    return free[-1]
+
+
+def _is_fits_unit(unit):
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return u.Unit(unit.to_string("fits"), format="fits") == unit
+    except (ValueError, TypeError, Warning):
+        return False
+
+
+def _read_fits(path):
+    with warnings.catch_warnings():
+        # Units a FITS file spells its own way are taken as they are.
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        stars = Table.read(path, format="fits", hdu=1)
+    header = fits.getheader(path, 1)
+    if not str(header.get("ORIGIN", "")).startswith("decocc_vo"):
+        return stars
+    stars.meta = _from_cards(header, "INFO")
+    notes = _from_cards(header, "CNOTE")
+    for name in stars.colnames:
+        note, column = notes.get(name, {}), stars[name]
+        dtype = note.get("dtype")
+        if column.dtype.kind in "SU" and not str(dtype).startswith("S"):
+            encoding = "unicode_escape" if note.get("escaped") else "ascii"
+            texts = np.strings.decode(np.asarray(np.ma.getdata(column), dtype="S"), encoding)
+            column = type(column)(texts, **_attributes(column))
+            if isinstance(column, MaskedColumn):
+                column.mask = stars[name].mask
+        if dtype is None:
+            dtype = column.dtype.newbyteorder("=")
+        if column.dtype != dtype:
+            column = column.astype(dtype)
+        if "unit" in note:
+            column.unit = u.Unit(note["unit"], parse_strict="silent")
+        stars[name] = column
+    return stars
+
+
+def _attributes(column):
+    return {key: getattr(column, key) for key in ("name", "description", "format", "unit", "meta")}
+
+
+def _from_cards(header, keyword):
+    texts = [text for key, text in header.items() if key.startswith(keyword) and key[len(keyword) :].isdigit()]
+    return unflatten(tuple(text.split(" = ", 1)) for text in texts)
+
+
+def _write_ecsv(stars, path):
+    stars.meta = unflatten(flatten(stars.meta))
+    simple = all(c.ndim == 1 and c.dtype.kind in "biufU" for c in stars.itercols())
+    text = io.StringIO()
+    (stars[:0] if simple else stars).write(text, format="ascii.ecsv")
+    if simple and stars.colnames:
+        # astropy writes the header; cell by cell it would take 45 s for the rows of 50 000 stars.
+        columns = [_ecsv_cells(column) for column in stars.itercols()]
+        text.writelines(" ".join(row) + "\n" for row in zip(*columns, strict=True))
+    path.write_bytes(text.getvalue().encode("utf-8"))  # whatever the locale
+
+
+_ECSV_QUOTED = re.compile(r"[\s\"\\,#']|^$")
+
+
+def _ecsv_cells(column):
+    """Texts of a column; an empty one is null."""
+    cells = np.ma.getdata(np.ma.asarray(column)).astype(str).tolist()
+    if column.dtype.kind == "U":
+        cells = ['"' + c.replace('"', '""') + '"' if _ECSV_QUOTED.search(c) else c for c in cells]
+    mask = np.ma.getmaskarray(column)
+    return ['""' if null else cell for cell, null in zip(cells, mask, strict=True)] if mask.any() else cells
+
+
+def _read_ecsv(path):
+    return Table.read(path, format="ascii.ecsv", encoding="utf-8")
+
+
+def _write_parquet(stars, path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    header = io.BytesIO()
+    to_votable(stars[:0]).to_xml(header)
+    arrays = {column.name: _arrow(column) for column in stars.itercols()}
+    content = pa.table(arrays).replace_schema_metadata(
+        {"IVOA.VOTable-Parquet.version": "1.0", "IVOA.VOTable-Parquet.content": header.getvalue()}
+    )
+    parquet.write_table(content, path, compression="zstd")
+
+
+def _arrow(column):
+    import pyarrow as pa
+
+    mask = np.ma.getmaskarray(column)
+    values = np.ma.getdata(np.ma.asarray(column))
+    if values.dtype.kind in "SUO":
+        values = _texts(column.name, np.ma.masked_array(values, mask), mask)[0].data.astype(object)
+    elif values.dtype.kind == "c":
+        msg = f"'table' column {column.name!r} is complex, which Parquet cannot hold; write real and imaginary parts"
+        raise InputError(msg)
+    else:
+        values = values.astype(values.dtype.newbyteorder("="))
+    if values.ndim == 1:
+        return pa.array(values, mask=mask)
+    cells = [None if m.all() else v.ravel() for v, m in zip(values, mask, strict=True)]
+    return pa.array(cells, type=pa.list_(pa.from_numpy_dtype(values.dtype), int(np.prod(values.shape[1:]))))
+
+
+def _read_parquet(path):
+    from pyarrow import lib, parquet
+
+    try:
+        content = parquet.read_table(path)
+    except lib.ArrowException as error:
+        raise ValueError(str(error)) from error
+    header = (content.schema.metadata or {}).get(_PARQUET_KEY)
+    if header is None:
+        msg = "it carries no VOTable header; decocc_vo.read_stars reads plain Parquet files"
+        raise ValueError(msg)
+    return parse_votable(header, [_masked(column) for column in content.columns])
+
+
+def _masked(chunks):
+    """Masked numpy array of an Arrow column."""
+    import pyarrow as pa
+
+    array = chunks.combine_chunks()
+    null = np.asarray(array.is_null())
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        texts = ["" if text is None else text for text in array.to_pylist()]
+        return np.ma.masked_array(np.array(texts, dtype=str) if texts else np.empty(0, "U1"), mask=null)
+    if pa.types.is_fixed_size_list(array.type):
+        size = array.type.list_size
+        values = np.zeros((len(array), size), dtype=array.type.value_type.to_pandas_dtype())
+        values[~null] = array.flatten().to_numpy(zero_copy_only=False).reshape(-1, size)
+        return np.ma.masked_array(values, mask=np.broadcast_to(null[:, None], values.shape).copy())
+    filled = array.fill_null(False if pa.types.is_boolean(array.type) else 0) if array.null_count else array
+    return np.ma.masked_array(filled.to_numpy(zero_copy_only=False), mask=null)

@@ -1,0 +1,405 @@
+"""VOTable 1.5 (BINARY2) with COOSYS, UCDs and provenance, and the way back."""
+
+import base64
+import io
+import warnings
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.io import votable
+from astropy.io.votable import tree
+from astropy.io.votable.ucd import check_ucd
+from astropy.table import Column, MaskedColumn, Table
+from astropy.table.serialize import represent_mixins_as_columns
+from astropy.utils.xml.check import fix_id
+
+from .. import __version__
+from ..columns import COLUMNS, RELEASES
+from ..exceptions import InputError, ServiceError
+from ._atomic import atomic_path
+from ._binary2 import Binary2Table, decode_rows, row_dtype
+from ._provenance import flatten, is_plain, unflatten
+
+_MARK = "decocc_vo"
+_COOSYS = "ICRS"
+_IN_FRAME = ("ra", "dec", "parallax", "pmra", "pmdec", "radial_velocity")
+_FIELD_META = ("ucd", "utype", "xtype")
+# numpy types a FIELD has a datatype for; every other is noted and restored.
+_NATIVE = {np.dtype(code) for code in ("u1", "i2", "i4", "i8", "f4", "f8", "c8", "c16")}
+_LARGER = {"b": "i2", "i1": "i2", "u2": "i4", "u4": "i8", "u8": "i8", "f2": "f4"}
+
+
+def to_votable(table):
+    """
+    Build a VOTable 1.5 document of a table, for a file or for SAMP.
+
+    Positions and motions refer to a COOSYS (ICRS, at ``table.meta["ref_epoch"]``). Every FIELD has a UCD and a
+    description: the column's own, else the registry's (`decocc_vo.COLUMNS`), else a general one. ``table.meta``
+    becomes INFO elements, nested keys joined by dots: ``decocc.seed``. Booleans are written as ``short``, since
+    TOPCAT and TAP services fail on the ``bit`` other writers make of them; `read_votable` gives booleans again.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Any table; mixin columns (SkyCoord, Time, ...) are written as their components.
+
+    Returns
+    -------
+    document : `~astropy.io.votable.tree.VOTableFile`
+        One RESOURCE with one TABLE; its serialisation is BINARY2.
+
+    Raises
+    ------
+    InputError
+        If ``table`` is no table, or a column holds what VOTable cannot.
+
+    References
+    ----------
+    VOTable Format Definition 1.5, IVOA Recommendation 2025; Data Origin in the VO, IVOA Note 2024.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from decocc_vo.votable import to_votable
+    >>> stars = Table({"ra": [56.7], "membership_prob": [0.9]}, meta={"ref_epoch": 2016.0, "decocc": {"seed": 0}})
+    >>> document = to_votable(stars)
+    >>> document.resources[0].coordinate_systems[0].epoch
+    'J2016.0'
+    >>> [(info.name, info.value) for info in document.resources[0].infos]
+    [('ref_epoch', '2016.0'), ('decocc.seed', '0')]
+    """
+    stars = _plain_table(table)
+    document = tree.VOTableFile(version="1.5")
+    document.infos.append(_info(_MARK, __version__))
+    document.infos[0].content = "Written by decocc_vo; an INFO below is text, or JSON where it reads as JSON"
+    resource = tree.Resource(type="results")
+    document.resources.append(resource)
+    epoch = _epoch(stars.meta)
+    frame = tree.CooSys(
+        ID=_COOSYS,
+        system="ICRS",
+        epoch=None if epoch is None else f"J{epoch}",
+        refposition="BARYCENTER",
+        config=document._config,
+    )
+    in_frame = any(_is_in_frame(name) for name in stars.colnames)
+    if in_frame:
+        resource.coordinate_systems.append(frame)
+    resource.infos.extend(_info(name, text) for name, text in flatten(stars.meta))
+
+    element = Binary2Table(document, name="stars", nrows=len(stars))
+    element.format = "binary2"
+    release = stars.meta.get("release", "")
+    element.description = f"Stars of {release}" if isinstance(release, str) and is_plain(release) else "Stars"
+    used, notes, data = {_COOSYS}, {}, {}
+    for name in stars.colnames:
+        values, note = _storable(stars[name])
+        field, more = _field(document, stars[name], values, used)
+        element.fields.append(field)
+        data[field.ID] = values
+        if note | more:
+            notes[name] = note | more
+    element.array = _record_array(data, len(stars))
+    element.infos.extend(_info(name, text) for name, text in flatten(notes))
+    resource.tables.append(element)
+    return document
+
+
+def write_votable(table, path, *, overwrite=True):
+    """
+    Write a table as a VOTable 1.5 file (BINARY2), see `to_votable` for what it holds.
+
+    The file appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The table, usually ``result.table``.
+    path : str or path-like
+        Where to write.
+    overwrite : bool, optional
+        Whether an existing file is replaced.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be written as a VOTable, or the file exists and ``overwrite`` is false.
+    ServiceError
+        If the folder does not exist or the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from astropy.table import Table
+    >>> from decocc_vo import write_votable
+    >>> from decocc_vo.votable import read_votable
+    >>> path = os.path.join(tempfile.mkdtemp(), "stars.vot")
+    >>> write_votable(Table({"source_id": [66733552578791296]}, meta={"release": "Gaia DR3"}), path)
+    >>> stars = read_votable(path)
+    >>> stars["source_id"][0], stars["source_id"].meta["ucd"], stars.meta
+    (np.int64(66733552578791296), 'meta.id;meta.main', {'release': 'Gaia DR3'})
+    """
+    document = to_votable(table)
+    with atomic_path(path, overwrite) as temporary:
+        document.to_xml(str(temporary))
+
+
+def read_votable(path):
+    """
+    Read a VOTable; of one written by `write_votable` everything comes back as it was.
+
+    Of any other VOTable the first table is read, and its INFO elements become ``table.meta``.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+        Columns with nulls are masked columns, the others plain ones; NaN stays NaN.
+
+    Raises
+    ------
+    ServiceError
+        If the file cannot be read.
+    InputError
+        If it is not a VOTable.
+    """
+    try:
+        content = Path(path).expanduser().read_bytes()
+    except OSError as error:
+        msg = f"'path' {path} cannot be read: {error.strerror or error}"
+        raise ServiceError(msg) from error
+    try:
+        return parse_votable(content)
+    except (ET.ParseError, votable.exceptions.VOTableSpecError, IndexError, ValueError) as error:
+        msg = f"'path' {path} is not a VOTable that can be read: {' '.join(str(error).split())}"
+        raise InputError(msg) from error
+
+
+def parse_votable(content, columns=None):
+    """Table of a VOTable's bytes; ``columns`` are its data where they are not in the document (Parquet)."""
+    root = ET.fromstring(content)
+    stream = root.find(".//{*}TABLE/{*}DATA/{*}BINARY2/{*}STREAM")
+    ours = any(info.get("name") == _MARK for info in root.findall("{*}INFO"))
+    if ours and stream is not None:
+        # The rows are decoded here: astropy does it cell by cell, and takes NaN for null.
+        rows, stream.text = base64.b64decode(stream.text or ""), ""
+        content = ET.tostring(root)
+    document = votable.parse(io.BytesIO(content), verify="ignore")
+    resource = next(r for r in document.resources if r.tables) if document.resources else None
+    element = next(document.iter_tables())
+    infos = [(info.name, info.value) for info in resource.infos] if resource else []
+    if not ours:
+        table = element.to_table(use_names_over_ids=True)
+        table.meta.update(infos)
+        return table
+    if columns is None:
+        if stream is not None and row_dtype(element.fields) is not None:
+            columns = decode_rows(element.fields, rows)
+        else:
+            columns = [element.array[field.ID] for field in element.fields]
+    notes = unflatten((info.name, info.value) for info in element.infos)
+    table = Table(meta=unflatten(infos))
+    for field, values in zip(element.fields, columns, strict=True):
+        column = _column(field, values, notes)
+        table.add_column(column, name=column.name)
+    return table
+
+
+def _info(name, text):
+    info = tree.Info(ID="info", name=name, value=text, config={"version_1_2_or_later": True})
+    info.ID = None  # without one astropy makes it of the name, which another element may have
+    return info
+
+
+def _epoch(meta):
+    """Epoch of the positions, as the table says or as its release has."""
+    for key in ("ref_epoch", "REFEPOCH"):
+        if meta.get(key) is not None:
+            return float(meta[key])
+    release = RELEASES.get(str(meta.get("release_key")))
+    return None if release is None else release.ref_epoch
+
+
+def _is_in_frame(name):
+    return name in COLUMNS and name.removesuffix("_error") in _IN_FRAME
+
+
+def _plain_table(table):
+    """A Table of plain columns: quantities by their unit, other mixins by their components."""
+    if not isinstance(table, Table):
+        msg = f"'table' must be an astropy Table, not {type(table).__name__}; give result.table"
+        raise InputError(msg)
+    plain = represent_mixins_as_columns(Table(table, copy=False))
+    plain.meta.pop("__serialized_columns__", None)
+    return plain
+
+
+def _storable(column):
+    """Masked values a FIELD can hold, and notes on what must be restored: the dtype, masks within a cell."""
+    values, note = np.ma.asarray(column), {}
+    mask = np.ma.getmaskarray(values)
+    if values.dtype.kind in "OSU":
+        values, note = _texts(column.name, values, mask)
+    elif values.dtype.newbyteorder("=") not in _NATIVE:
+        code = "b" if values.dtype.kind == "b" else values.dtype.str[1:]
+        if code not in _LARGER or (code == "u8" and np.any(values.filled(0) > np.iinfo(np.int64).max)):
+            msg = f"'table' column {column.name!r} has values of type {values.dtype}, which VOTable cannot hold"
+            raise InputError(msg)
+        note["dtype"] = values.dtype.name
+        values = values.astype(_LARGER[code])
+    if values.ndim > 1 and len(values):
+        cells = mask.reshape(len(values), -1)
+        if np.any(cells.any(axis=1) & ~cells.all(axis=1)):
+            note["mask"] = mask
+    return values, note
+
+
+def _texts(name, values, mask):
+    """Strings as str, and what type they were."""
+    dtype = values.dtype
+    if values.ndim > 1:
+        msg = f"'table' column {name!r} holds arrays of strings, which VOTable cannot hold; split it or leave it out"
+        raise InputError(msg)
+    texts = [
+        "" if null else v.decode() if isinstance(v, bytes) else v for v, null in zip(values.data, mask, strict=True)
+    ]
+    if dtype.kind == "O":
+        texts = ["" if v is None else v for v in texts]
+        mask = mask | np.array([v is None for v in values.data], dtype=bool)
+    if not all(isinstance(v, str) for v in texts):
+        msg = f"'table' column {name!r} holds objects; give it one type, or leave it out"
+        raise InputError(msg)
+    data = np.array(texts, dtype=str) if texts else np.empty(0, "U1")
+    return np.ma.masked_array(data, mask=mask), {"dtype": "object" if dtype.kind == "O" else dtype.str[1:]}
+
+
+def _field(document, column, values, used):
+    """The FIELD of a column, and notes on what it cannot say."""
+    note, own = {}, dict(column.meta)
+    registry = COLUMNS.get(column.name)
+    identifier = fix_id(column.name) or "column"
+    while identifier in used:
+        identifier += "_"
+    used.add(identifier)
+
+    added = []
+    ucd = own.pop("ucd", None)
+    if not (isinstance(ucd, str) and check_ucd(ucd, check_controlled_vocabulary=True, has_colon=True)):
+        if ucd is not None:
+            note["ucd"] = ucd
+        added.append("ucd")
+        general = "meta.note" if values.dtype.kind == "U" else "meta.code" if column.dtype.kind == "b" else "arith"
+        ucd = registry.ucd if registry else general
+    description = column.description
+    if not description:
+        added.append("description")
+        description = registry.description if registry else f"Column {column.name}"
+    if description != " ".join(description.split()) or not is_plain(description):
+        note["description"] = description
+        description = " ".join("".join(c if is_plain(c) else " " for c in description).split()) or "Described in INFO"
+    if added and not registry:
+        note["added"] = added
+
+    unit = column.unit
+    if unit is None and registry:
+        unit = registry.unit
+    if unit is not None and not _is_vounit(unit):
+        note["unit"] = unit.to_string()
+        unit = None
+    attributes = {}
+    for key in ("utype", "xtype"):
+        if isinstance(own.get(key), str) and own[key] and is_plain(own[key]):
+            attributes[key] = own.pop(key)
+    own = {key: item for key, item in own.items() if not key.startswith("_votable_")}
+    if own:
+        note["meta"] = own
+    if column.format is not None and isinstance(column.format, str):
+        note["format"] = column.format
+
+    name = column.name
+    if not is_plain(name) or name != " ".join(name.split()):
+        note["id"] = identifier
+        name = identifier
+    field = tree.Field(
+        document,
+        ID=identifier,
+        name=name,
+        unit=unit,
+        ucd=ucd,
+        ref=_COOSYS if _is_in_frame(column.name) else None,
+        config=document._config,
+        **_datatype(values),
+        **attributes,
+    )
+    field.description = description
+    return field, note
+
+
+def _datatype(values):
+    """
+    Datatype and size of a FIELD; strings have the size of the longest, in ASCII where that is enough.
+
+    At least two characters, since a size of one is deprecated.
+    """
+    if values.dtype.kind != "U":
+        return votable.converters.numpy_to_votable_dtype(
+            values.dtype.newbyteorder("="), tuple(reversed(values.shape[1:]))
+        )
+    texts = values.data.tolist()
+    ascii_only = all(text.isascii() for text in texts)
+    size = max((len(t) if ascii_only else len(t.encode("utf_16_be")) // 2 for t in texts), default=1)
+    return {"datatype": "char" if ascii_only else "unicodeChar", "arraysize": str(max(size, 2))}
+
+
+def _is_vounit(unit):
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return u.Unit(unit.to_string("vounit"), format="vounit") == unit
+    except (ValueError, TypeError, Warning):
+        return False
+
+
+def _record_array(data, n_rows):
+    """Masked record array of the columns, with astropy's field IDs."""
+    dtype = [(name, values.dtype.newbyteorder("="), values.shape[1:]) for name, values in data.items()]
+    array = np.ma.zeros(n_rows, dtype=dtype)
+    array.mask = np.zeros(n_rows, dtype=array.mask.dtype)
+    for name, values in data.items():
+        array.data[name] = values.data
+        array.mask[name] = np.ma.getmaskarray(values)
+    return array
+
+
+def _column(field, values, notes):
+    """The column that was written: values, dtype, mask, unit, description and meta."""
+    name = next((key for key, note in notes.items() if note.get("id") == field.ID), field.name)
+    note = notes.get(name, {})
+    mask = np.ma.getmaskarray(values)
+    data = np.ma.getdata(values)
+    dtype = note.get("dtype")
+    if dtype is not None and dtype[:1] == "S":
+        data = np.array([text.encode() for text in data.tolist()], dtype=dtype)
+    elif dtype is not None:
+        data = data.astype(dtype)
+    mask = note.get("mask", mask)
+    column = MaskedColumn(data, mask=mask) if np.any(mask) else Column(data)
+    column.name = name
+    added = note.get("added", [])
+    if "description" not in added:
+        column.description = note.get("description", " ".join((field.description or "").split()) or None)
+    column.unit = u.Unit(note["unit"], parse_strict="silent") if "unit" in note else field.unit
+    column.format = note.get("format")
+    column.meta.update(note.get("meta", {}))
+    for key in _FIELD_META:
+        if key == "ucd" and "ucd" in note:
+            column.meta[key] = note[key]
+        elif getattr(field, key) is not None and key not in added:
+            column.meta[key] = getattr(field, key)
+    return column
