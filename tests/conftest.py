@@ -17,6 +17,7 @@ _CONFIG = _HOME / "xdg_config_home"
 (_CONFIG / "decocc_vo").mkdir()
 (_CONFIG / "decocc_vo" / "decocc_vo.cfg").write_text("resolve_names_online = False\n")
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(_HOME / "hypothesis")
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
@@ -106,3 +107,11 @@ def field(shared_data):
         return read_stars(shared_data / "fields" / "stars" / f"{name}.fits")
 
     return read
+
+
+@pytest.fixture
+def samp_home(tmp_path, monkeypatch):
+    """Lock file of a SAMP hub that only this test and the programs it starts know; there is no hub yet."""
+    lock_file = tmp_path / "samp"
+    monkeypatch.setenv("SAMP_HUB", f"std-lockurl:file://{lock_file}")
+    return lock_file

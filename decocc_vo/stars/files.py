@@ -68,7 +68,11 @@ def read_stars(path, columns=None, release=None):
     >>> from decocc_vo import read_stars
     >>> stars = read_stars("pleiades.vot", columns={"parallax": "plx_corrected"})  # doctest: +SKIP
     """
-    path = Path(path)
+    try:
+        path = Path(path).expanduser()
+    except TypeError:
+        msg = f"'path' must be a file's name, not {type(path).__name__}"
+        raise InputError(msg) from None
     form, ending = _format(path)
     known = None if release is None else get_release(release, argument="release")
     content = _content(path)
@@ -83,7 +87,7 @@ def read_stars(path, columns=None, release=None):
     except DecoccError:
         raise
     except Exception as err:
-        reason = str(err).strip().split("\n")[0] or type(err).__name__
+        reason = str(err).strip().split("\n")[0][:160] or type(err).__name__
         msg = f"{path.name!r} cannot be read as {form}: {reason}"
         raise ServiceError(msg) from None
     for warning in caught:
@@ -102,6 +106,9 @@ def read_stars(path, columns=None, release=None):
 
 
 def _format(path):
+    if path.is_dir():
+        msg = f"{path.name!r} cannot be read: it is a folder"
+        raise ServiceError(msg)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     ending = "".join(suffixes[-2:]) if suffixes[-1:] == [".gz"] else "".join(suffixes[-1:])
     form = _ENDINGS.get(ending.removesuffix(".gz"))
@@ -122,7 +129,7 @@ def _content(path):
             with gzip.open(path) as file:
                 head = file.read(512)
     except (OSError, EOFError) as err:
-        reason = "it is a folder" if path.is_dir() else getattr(err, "strerror", None) or str(err)
+        reason = getattr(err, "strerror", None) or str(err)
         msg = f"{path.name!r} cannot be read: {reason}"
         raise ServiceError(msg) from None
     if not head.strip():
@@ -144,12 +151,15 @@ def _read_fits(path):
     from astropy.io import fits
 
     with fits.open(path) as hdus:
-        table = next((hdu for hdu in hdus if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU))), None)
-        if table is None:
+        hdu = next((hdu for hdu in hdus if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU))), None)
+        if hdu is None:
             msg = f"{path.name!r} holds no table"
             raise ServiceError(msg)
-        stars = Table.read(table, format="fits", unit_parse_strict="silent", character_as_bytes=False)
-        # Some writers state the release in the first header only.
+        stars = Table.read(hdu, format="fits", unit_parse_strict="silent", character_as_bytes=False)
+        # UCDs as TOPCAT and this package write them; the release is at times in the first header only.
+        for i, column in enumerate(stars.itercols(), start=1):
+            if hdu.header.get(f"TUCD{i}"):
+                column.meta["ucd"] = hdu.header[f"TUCD{i}"]
         for key in ("RELEASE", "REFEPOCH"):
             if key not in stars.meta and key in hdus[0].header:
                 stars.meta[key] = hdus[0].header[key]
@@ -159,60 +169,109 @@ def _read_fits(path):
 def _read_votable(path):
     from astropy.io import votable
 
-    document = votable.parse(path, verify="ignore")
+    with path.open("rb") as file:
+        document = votable.parse(file, verify="ignore", filename=path.name)
     first = next(document.iter_tables(), None)
     if first is None:
         msg = f"{path.name!r} holds no table"
         raise ServiceError(msg)
     stars = first.to_table(use_names_over_ids=True)
-    stated = [*first.infos, *first.params]
-    epochs = {}
+    _votable_statements(document, first, stars.meta)
+    return stars
+
+
+def _votable_statements(document, table, meta):
+    """Release and epoch from INFO and PARAM, the nearest to the table first, and the epoch from COOSYS."""
+    stated = [*table.infos, *table.params]
+    systems = [*document.coordinate_systems]
     for resource in document.resources:
         stated += [*resource.infos, *resource.params]
-        epochs |= {system.ID: system.epoch for system in resource.coordinate_systems}
-    stated += document.infos
-    epochs |= {system.ID: system.epoch for system in document.coordinate_systems}
-    for item in stated:
+        systems += resource.coordinate_systems
+    for item in [*stated, *document.infos]:
         if item.name and item.name.lower() in _STATEMENTS:
-            value = item.value
-            stars.meta.setdefault(item.name, value.item() if isinstance(value, np.generic) else value)
-    of_columns = {epochs.get(field.ref) for field in first.fields} - {None}
-    of_columns = of_columns or set(epochs.values()) - {None}
-    if len(of_columns) == 1:
-        stars.meta.setdefault("ref_epoch", of_columns.pop())
-    return stars
+            meta.setdefault(item.name, str(item.value))
+    epochs = {system.ID: system.epoch for system in systems if system.epoch}
+    referred = {epochs[field.ref] for field in table.fields if field.ref in epochs} or set(epochs.values())
+    if len(referred) == 1:
+        meta.setdefault("ref_epoch", referred.pop())
 
 
 def _read_ecsv(path):
-    return Table.read(path, format="ascii.ecsv")
+    return Table.read(path, format="ascii.ecsv", encoding="utf-8")
 
 
 def _read_csv(path):
-    nulls = [(word, "0") for word in _NULLS]
-    stars = Table.read(path, format="ascii.csv", fill_values=nulls, encoding="utf-8-sig")
-    if len(stars.colnames) < 2:
+    from pyarrow import csv
+
+    options = csv.ConvertOptions(null_values=_NULLS, strings_can_be_null=True)
+    raw = csv.read_csv(path, convert_options=options)
+    if raw.num_columns < 2:
         msg = f"{path.name!r} is no CSV file: its first line must hold the columns' names, separated by commas"
         raise ServiceError(msg)
-    return stars
+    return _from_arrow(raw)
 
 
 def _read_parquet(path):
-    import pyarrow.parquet as pq
+    from pyarrow import parquet
 
-    if b"table_meta_yaml" in (pq.read_schema(path).metadata or {}):
-        return Table.read(path, format="parquet")  # written by astropy, with units and masks
-    # Else by hand: a null would make NumPy read a column of identifiers as floating point.
-    raw = pq.read_table(path)
+    raw = parquet.ParquetFile(path).read()
+    stars = _from_arrow(raw)
+    notes = raw.schema.metadata or {}
+    if b"IVOA.VOTable-Parquet.content" in notes:
+        return _with_votable_header(stars, notes[b"IVOA.VOTable-Parquet.content"])
+    if b"table_meta_yaml" in notes:
+        return _with_astropy_header(stars, notes[b"table_meta_yaml"].decode())
+    return stars
+
+
+def _with_votable_header(stars, header):
+    """Units, UCDs and what is stated, from the header of a VOTable in Parquet (IVOA Note VOParquet)."""
+    from io import BytesIO
+
+    from astropy.io import votable
+
+    document = votable.parse(BytesIO(header), verify="ignore")
+    table = next(document.iter_tables())
+    for field in table.fields:
+        if field.name in stars.colnames:
+            field.to_table_column(stars[field.name])
+    _votable_statements(document, table, stars.meta)
+    return stars
+
+
+def _with_astropy_header(stars, header):
+    """Units, masks and meta as `astropy.table.Table.write` keeps them; its own reader would need pandas."""
+    from astropy.table import meta, serialize
+
+    notes = meta.get_header_from_yaml(header.split("\n"))
+    stars.meta.update(notes.get("meta", {}))
+    for note in notes["datatype"]:
+        for key in {"description", "format", "unit", "meta"} & set(note):
+            setattr(stars[note["name"]], key, note[key])
+    return serialize._construct_mixins_from_columns(stars)
+
+
+def _from_arrow(raw):
+    """A Table of an Arrow table; a column with nulls is masked and keeps its type, integers their digits."""
+    import pyarrow as pa
+
     stars = Table()
     for name, column in zip(raw.column_names, raw.columns, strict=True):
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_temporal(column.type):
+            column = column.cast(pa.string())
+        if pa.types.is_null(column.type):
+            column = column.cast(pa.float64())
+        values = column.drop_null().to_numpy()
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            values = values.astype(str)
         if column.null_count:
-            mask = column.is_null().to_numpy()
-            values = column.drop_null().to_numpy()
+            missing = column.is_null().to_numpy()
             filled = np.zeros(len(column), values.dtype)
-            filled[~mask] = values
-            stars[name] = np.ma.masked_array(filled, mask=mask)
-        else:
-            stars[name] = column.to_numpy()
+            filled[~missing] = values
+            values = np.ma.masked_array(filled, mask=missing)
+        stars[name] = values
     return stars
 
 

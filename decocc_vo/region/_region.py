@@ -1,17 +1,18 @@
 """Where a cluster is: a cone on the sky, from a name, a position, a table of stars or a catalogue's row."""
 
 import logging
-import re
 from dataclasses import dataclass
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import Angle, SkyCoord, angular_separation
+from astropy.coordinates import SkyCoord, angular_separation
 
+from ..columns import conform, floats
+from ..config import conf
+from ..exceptions import InputError
+from ._footprint import footprint
 from ._names import find_offline, find_online, suggest
-from .columns import conform, floats
-from .config import conf
-from .exceptions import InputError
+from ._text import parse_position, parse_radius
 
 __all__ = ["DEFAULT_RADIUS", "ClusterRegion"]
 
@@ -24,8 +25,6 @@ DEFAULT_RADIUS = 0.5 * u.deg
 _MARGIN = 1.5
 # Beyond this the tangent plane stretches offsets by more than a factor of four along the radius.
 _LARGEST = 60 * u.deg
-# Stars of a footprint its radius leaves out at most: a stray row must not blow up the cone.
-_FOOTPRINT = 0.999
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -180,7 +179,7 @@ class ClusterRegion:
         >>> print(ClusterRegion.from_text("04 26 54 +15 52", "90arcmin"))
         ICRS 66.7250 +15.8667 deg, radius 1.5000 deg
         """
-        return cls(_parse_position(center), radius, name)
+        return cls(parse_position(center), radius, name)
 
     @classmethod
     def from_table(cls, stars, name=None):
@@ -209,25 +208,10 @@ class ClusterRegion:
         if not {"ra", "dec"} <= set(stars.colnames):
             stars = conform(stars)
         lon, lat = (np.radians(_degrees(stars[column])) for column in ("ra", "dec"))
-        good = np.isfinite(lon) & np.isfinite(lat)
-        if not good.any():
-            msg = "'stars' holds no position; fill ra and dec"
-            raise InputError(msg)
-        vectors = _unit_vectors(lon[good], lat[good])
-        mean = vectors.mean(axis=0)
-        if np.linalg.norm(mean) < 0.5:  # a cone of 60 deg, evenly filled, has 0.75
-            msg = "'stars' spread over more of the sky than one cone can hold; give a center and a radius"
-            raise InputError(msg)
-        chord = np.linalg.norm(vectors - mean / np.linalg.norm(mean), axis=1)
-        axis = _smallest_cone(vectors[chord <= np.quantile(chord, _FOOTPRINT, method="higher")])
-        lon0, lat0 = np.arctan2(axis[1], axis[0]) % (2 * np.pi), np.arcsin(axis[2])
-        separation = angular_separation(lon0, lat0, lon[good], lat[good])
+        lon, lat, radius = footprint(lon, lat)
         # A milliarcsecond more, so that rounding leaves no star of the rim outside.
-        radius = np.degrees(np.quantile(separation, _FOOTPRINT, method="higher")) + 1 / 3.6e6
-        if radius < 1 / 3.6e5:
-            msg = "'stars' all lie at one point; give a center and a radius"
-            raise InputError(msg)
-        return cls(SkyCoord(lon0, lat0, unit="rad"), radius * u.deg, name)
+        radius = np.degrees(radius) * u.deg + 1 * u.mas
+        return cls(SkyCoord(lon, lat, unit="rad"), radius, name)
 
     @classmethod
     def from_openclust(cls, row):
@@ -263,7 +247,7 @@ class ClusterRegion:
         else:
             radius = DEFAULT_RADIUS
             log.warning("the catalogue states no diameter for %s; the radius is %s", name, radius)
-        return cls(_parse_position(f"{_plain(ra)}, {_plain(dec)}"), radius, name)
+        return cls(parse_position(f"{_plain(ra)}, {_plain(dec)}"), radius, name)
 
     def offsets(self, ra_deg, dec_deg):
         """
@@ -316,7 +300,7 @@ def _degrees(values):
 
 def _plain(value):
     """A catalogue's entry as text: sexagesimal as it is, a number or an angle in degrees."""
-    return value if isinstance(value, str) else f"{float(_degrees(value))!r}d"
+    return value if isinstance(value, str) else repr(float(_degrees(value)))
 
 
 def _as_center(center):
@@ -340,12 +324,7 @@ def _as_center(center):
 
 def _as_radius(radius):
     if isinstance(radius, str):
-        text = radius.strip()
-        try:
-            radius = Angle(text)
-        except (TypeError, ValueError, u.UnitsError):
-            msg = f"'radius' {text!r} cannot be read; write a number and a unit, such as '60arcmin' or '1.5deg'"
-            raise InputError(msg) from None
+        radius = parse_radius(radius.strip())
     if not isinstance(radius, u.Quantity) or radius.unit == u.dimensionless_unscaled:
         msg = f"'radius' needs a unit: 60arcmin, 1.5deg (got {radius!s})"
         raise InputError(msg)
@@ -359,65 +338,3 @@ def _as_radius(radius):
         msg = f"'radius' must be more than 0 and at most {_LARGEST} (the tangent plane's reach), not {radius}"
         raise InputError(msg)
     return u.Quantity(radius, dtype=float, copy=True, subok=False)
-
-
-def _parse_position(text):
-    """Read one ICRS position from text."""
-    msg = f"'center' {text!r} cannot be read; write 'RA DEC' as '66.725 15.867' (deg) or '04 26 54 +15 52 00' (h, deg)"
-    if not isinstance(text, str):
-        raise InputError(msg)
-    halves = [half.split() for half in text.split(",")]
-    if len(halves) == 1:
-        halves = _halve(halves[0])
-    if len(halves) != 2 or not all(1 <= len(half) <= 3 for half in halves):
-        raise InputError(msg)
-    # Hours where the right ascension is written with its parts, degrees where it is one number.
-    parts = len(halves[0]) > 1 or re.search(r"[:h]", halves[0][0])
-    try:
-        ra = Angle(" ".join(halves[0]), u.hourangle if parts else u.deg)
-        dec = Angle(" ".join(halves[1]), u.deg)
-    except (ValueError, TypeError, u.UnitsError):
-        raise InputError(msg) from None
-    if not (np.isfinite(ra) and np.isfinite(dec)):
-        raise InputError(msg)
-    if not (-360 <= ra.deg <= 360 and -90 <= dec.deg <= 90):
-        msg = f"'center' {text!r} is off the sky: RA is 0 to 360 deg (0 to 24 h), Dec is -90 to +90 deg"
-        raise InputError(msg)
-    return SkyCoord(ra, dec)
-
-
-def _halve(words):
-    """Split words into right ascension and declination: where the sign is, else where a unit ends, else halfway."""
-    signs = [i for i, word in enumerate(words) if i and word[0] in "+-−"]
-    if len(signs) == 1:
-        cut = signs[0]
-    elif len(words) % 2 == 0 and not signs:
-        cut = len(words) // 2
-    else:
-        return []
-    return [words[:cut], [word.replace("−", "-") for word in words[cut:]]]
-
-
-def _unit_vectors(lon, lat):
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
-
-
-def _smallest_cone(vectors, directions=360, steps=4000):
-    """
-    Axis of the smallest cone around unit vectors, by Badoiu and Clarkson's (2003) walk to the farthest point.
-
-    Only the outermost star in each of some directions is kept first; none other can lie on the rim by more than a
-    hundred-thousandth of the radius.
-    """
-    axis = vectors.mean(axis=0)
-    axis /= np.linalg.norm(axis)
-    east = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
-    east /= np.linalg.norm(east)
-    angle = np.linspace(0, 2 * np.pi, directions, endpoint=False)
-    rays = np.outer(np.cos(angle), east) + np.outer(np.sin(angle), np.cross(axis, east))
-    outer = vectors[np.unique([np.argmax(vectors @ ray) for ray in rays])]
-    for step in range(1, steps + 1):
-        farthest = outer[np.argmin(outer @ axis)]
-        axis = axis + (farthest - axis) / (step + 1)
-        axis /= np.linalg.norm(axis)
-    return axis

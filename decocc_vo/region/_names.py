@@ -9,8 +9,8 @@ from functools import cache
 
 import numpy as np
 
-from .config import conf
-from .exceptions import ServiceError
+from ..config import conf
+from ..exceptions import ServiceError
 
 __all__ = ["Found", "find_offline", "find_online", "suggest"]
 

@@ -1,0 +1,5 @@
+"""Where a cluster is: a cone on the sky, from a name, a position, a table of stars or a catalogue's row."""
+
+from ._region import DEFAULT_RADIUS, ClusterRegion
+
+__all__ = ["DEFAULT_RADIUS", "ClusterRegion"]
