@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .perspective import AU_YR
+
 __all__ = ["Peak", "find_peaks", "intrinsic_dispersion", "thin"]
 
 _NEIGHBOURS = (8, 16, 32, 64)
@@ -42,7 +44,7 @@ def intrinsic_dispersion(parallax):
     1 km/s and 0.05 mas/yr in motion; 1 % depth and 0.02 mas in parallax.
     """
     parallax = np.maximum(parallax, 0.05)
-    motion = np.hypot(parallax / 4.740470, 0.05)
+    motion = np.hypot(parallax / AU_YR, 0.05)
     return np.stack([motion, motion, np.hypot(0.01 * parallax, 0.02)], axis=-1)
 
 

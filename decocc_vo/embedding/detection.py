@@ -7,9 +7,9 @@ import numpy as np
 from .candidates import intrinsic_dispersion, thin
 from .features import arcsinh_features
 from .mixture import Mixture, Prior, Scores, Stars, fit_mixture, score_stars
-from .perspective import Perspective, fit_perspective
+from .perspective import AU_YR, Perspective, fit_perspective
 
-__all__ = ["Fit", "evidence", "fit_peak", "refine", "straighten"]
+__all__ = ["Embedding", "Fit", "evidence", "fit_peak", "refine", "repeat", "straighten"]
 
 _COMPONENTS = 8  # Gaussians of the field
 _FITTED = 12_000  # stars that a fit sees at most; all near the candidate, the others thinned and weighted
@@ -143,8 +143,9 @@ def _prior(embedding, place, dispersion):
     )
 
 
-def _run(embedding, start, prior, place, dispersion, steps, warm, seed):
+def _run(embedding, start, prior, place, dispersion, steps, warm, seed, draws=None):
     rows, weight = _choose(embedding, place, dispersion, seed)
+    weight = weight if draws is None else weight * draws[rows]
     model = fit_mixture(_device_stars(embedding, rows, weight), start, prior, steps, warm)
     n = len(embedding.x)
     everything = _device_stars(embedding, np.arange(n), np.ones(n))
@@ -229,8 +230,8 @@ def straighten(fit, obs, seed=0):
             return fit
         x, cov = perspective.straighten(obs.x, obs.cov, obs.xy)
         embedding = Embedding.of(x, cov, fit.embedding.sky, seed)
-        place = np.append(perspective.parallax * perspective.velocity[:2] / 4.740470463, perspective.parallax)
-        dispersion = np.append(np.full(2, np.hypot(0.8 * perspective.parallax / 4.740470463, 0.05)), depth)
+        place = np.append(perspective.parallax * perspective.velocity[:2] / AU_YR, perspective.parallax)
+        dispersion = np.append(np.full(2, np.hypot(0.8 * perspective.parallax / AU_YR, 0.05)), depth)
         prior = _prior(embedding, place, dispersion)
         start = fit.model._replace(
             mean=embedding.forward(place),
@@ -254,3 +255,26 @@ def evidence(fit):
     """
     spatial, total = float(fit.scores.spatial_gain.sum()), float(fit.scores.gain.sum())
     return spatial + max(0.0, total - spatial - _CLUMP)
+
+
+def repeat(fit, seed, steps=15):
+    """
+    Fit again to a bootstrap of the stars, from where the fit ended: what another sample would have given.
+
+    Parameters
+    ----------
+    fit : Fit
+        A candidate.
+    seed : int
+        Of the Poisson weights of the stars, and of the thinning of a large table.
+    steps : int
+        Steps of expectation maximisation.
+
+    Returns
+    -------
+    fit : Fit
+    """
+    draws = np.random.default_rng([seed, 77]).poisson(1.0, len(fit.embedding.x)).astype(float)
+    prior = _prior(fit.embedding, fit.mean, fit.dispersion)
+    again = _run(fit.embedding, fit.model, prior, fit.mean, fit.dispersion, steps, 0, seed, draws)
+    return replace(again, perspective=fit.perspective)

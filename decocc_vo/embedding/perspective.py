@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Perspective", "fit_perspective"]
+__all__ = ["AU_YR", "Perspective", "fit_perspective"]
 
-_AU_YR = 4.740470463  # km/s of one au a year
+AU_YR = 4.740470463
+"""One au a year in km/s."""
 _VR_PRIOR = 60.0  # km/s: the radial velocity is known to be a star's of the disc, and no more
 
 
@@ -37,7 +38,7 @@ class Perspective:
 
     def motion_per_parallax(self, xy):
         """Proper motion a mas of parallax, shape (n, 2), at tangent plane offsets ``xy`` in arcmin."""
-        return _projections(xy, self.declination) @ self.velocity / _AU_YR
+        return _projections(xy, self.declination) @ self.velocity / AU_YR
 
     def straighten(self, x, cov, xy):
         """
@@ -63,12 +64,12 @@ class Perspective:
         t = self.motion_per_parallax(xy)
         shear = np.tile(np.eye(3), (len(x), 1, 1))
         shear[:, :2, 2] = -t
-        shift = np.append(self.parallax * self.velocity[:2] / _AU_YR, 0.0)
+        shift = np.append(self.parallax * self.velocity[:2] / AU_YR, 0.0)
         return np.einsum("nij,nj->ni", shear, x) + shift, shear @ cov @ shear.transpose(0, 2, 1)
 
     def amplitude(self, xy):
         """Largest change of the proper motion over the field, in mas/yr."""
-        t = self.motion_per_parallax(xy) - self.velocity[:2] / _AU_YR
+        t = self.motion_per_parallax(xy) - self.velocity[:2] / AU_YR
         return float(self.parallax * np.sqrt(np.max(np.sum(t**2, axis=1), initial=0.0)))
 
 
@@ -108,8 +109,8 @@ def fit_perspective(x, cov, xy, weight, declination, depth):
     parallax = max(float(np.sum(precision * x[:, 2]) / np.sum(precision)), 1e-3)
     # A star's own parallax, drawn towards the mean by as much as its error is larger than the depth.
     own = (x[:, 2] * depth**2 + parallax * cov[:, 2, 2]) / (depth**2 + cov[:, 2, 2])
-    design = _projections(xy, declination) * np.maximum(own, 0.0)[:, None, None] / _AU_YR
-    motion_cov = cov[:, :2, :2] + np.eye(2) * (0.8 * parallax / _AU_YR) ** 2
+    design = _projections(xy, declination) * np.maximum(own, 0.0)[:, None, None] / AU_YR
+    motion_cov = cov[:, :2, :2] + np.eye(2) * (0.8 * parallax / AU_YR) ** 2
     weighted = np.linalg.solve(motion_cov, design) * weight[:, None, None]
     normal = np.einsum("nij,nik->jk", weighted, design) + np.diag([0.0, 0.0, _VR_PRIOR**-2])
     velocity = np.linalg.solve(normal + 1e-12 * np.eye(3), np.einsum("nij,ni->j", weighted, x[:, :2]))

@@ -1,0 +1,224 @@
+"""DECOCC: the estimator, from a table of stars to a `~decocc_vo.membership.Membership`."""
+
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from .columns import canonical_order, conform, usable_rows
+from .exceptions import InputError
+from .membership import Candidate, assemble, parallax_zero_point_rule, requires
+from .region import ClusterRegion
+
+__all__ = ["DECOCC", "ThesisDECOCC"]
+
+_FEWEST = 20  # stars under which no field can be told from a cluster
+
+
+@dataclass(frozen=True)
+class DECOCC:
+    """
+    Find an open cluster's members, without labels and without parameters to guess.
+
+    Places where proper motions and parallaxes crowd together are found in an arcsinh embedding; a cluster in a mixed
+    field is fitted to each, every star with its own covariance, and the best by evidence is the cluster, if it holds
+    as one. Where the field is so wide that perspective matters, one space velocity is fitted.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the random draws: the thinning of large tables and the start of the field's model.
+    threshold : float
+        Significance from which on a candidate holds as a cluster, in natural log units.
+    """
+
+    seed: int = 0
+    threshold: float = 20.0
+
+    def __post_init__(self):
+        if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
+            msg = f"'seed' must be a non-negative integer, not {self.seed!r}"
+            raise InputError(msg)
+        if not np.isfinite(self.threshold) or self.threshold < 0:
+            msg = f"'threshold' must be a number of zero or more, not {self.threshold!r}"
+            raise InputError(msg)
+
+    @staticmethod
+    def thesis(n_clusters=None, seed=0, **settings):
+        """The published recipe: see `ThesisDECOCC`."""
+        return ThesisDECOCC(n_clusters=n_clusters, seed=seed, **settings)
+
+    def fit(self, table, region=None, columns=None, *, start=None, field_only=None):
+        """
+        Find the members of the cluster in a table of stars.
+
+        Parameters
+        ----------
+        table : `~astropy.table.Table`
+            Stars with the columns ra, dec, pmra, pmdec, parallax at least; errors, correlations and magnitudes are
+            used where they are there. Rows in which one of the five is missing come back masked.
+        region : `~decocc_vo.region.ClusterRegion`, optional
+            The cluster is the candidate nearest to its centre. Default: the footprint of the table.
+        columns : mapping of str to str, optional
+            Registry name to the table's own, where they differ.
+        start : `~numpy.ndarray`, optional
+            Per row, true or a weight for the stars to start from: only the cluster they belong to is fitted.
+        field_only : `~numpy.ndarray` of bool, optional
+            Per row, true where the stars are known to be field: they are no members, and describe the field.
+
+        Returns
+        -------
+        membership : `~decocc_vo.membership.Membership`
+
+        Raises
+        ------
+        InputError
+            If the table cannot be used: see `~decocc_vo.columns.conform`; or has fewer than 20 usable stars.
+        """
+        began = time.perf_counter()
+        stars, region, used = prepare(table, region, columns, _FEWEST)
+        from .embedding.search import search_clusters
+
+        zero_point = zero_points(stars[used])
+        found = search_clusters(
+            stars[used],
+            region,
+            zero_point,
+            seed=int(self.seed),
+            threshold=self.threshold,
+            start=_per_row(start, "start", len(table), used),
+            field_only=_per_row(field_only, "field_only", len(table), used),
+        )
+        return assemble(
+            table,
+            stars,
+            region,
+            used,
+            found.candidates,
+            group=found.group,
+            method="decocc",
+            stop_reason=found.stop_reason,
+            settings=asdict(self),
+            spread=found.spread,
+            zero_point=zero_point,
+            diagnostics={"seed": self.seed, "seconds": time.perf_counter() - began, **found.diagnostics},
+        )
+
+
+@dataclass(frozen=True)
+class ThesisDECOCC:
+    """
+    DECOCC as published: an autoencoder, K-Means in its latent space, and Deep Embedded Clustering.
+
+    After C. D. Alvaro Yunta, Machine Learning Tools for Open Cluster Characterization with Gaia DR2 Data, and Xie,
+    Girshick & Farhadi 2016, ICML 48, 478. Made by `DECOCC.thesis`; in the thesis the group that is the cluster was
+    picked by eye, here a rule picks it, and ``diagnostics["picked"]`` says how.
+
+    Parameters
+    ----------
+    n_clusters : int, optional
+        Number of groups; default: the best silhouette of K-Means over 3 to 10.
+    seed : int
+        Seed of weights, batches and K-Means.
+    width : int
+        Width of the network's widest layer: 200, 60 or 40 in the thesis, by hand.
+    quantile : float
+        Stars of the group outside this quantile of parallax, at either end, are filtered out; 0 keeps all.
+    """
+
+    n_clusters: int | None = None
+    seed: int = 0
+    width: int = 60
+    quantile: float = 0.1
+
+    def fit(self, table, region=None, columns=None):
+        """
+        Find the members: see `DECOCC.fit`; stars of parallax zero cannot be used and come back masked.
+
+        ``membership_prob`` is the soft assignment to the picked group, 0 for stars outside the quantile filter.
+        """
+        began = time.perf_counter()
+        stars, region, used = prepare(table, region, columns, 50)
+        from ._groups import pick_group
+        from .columns import floats
+        from .embedding.thesis import run_thesis
+
+        used = used[floats(stars["parallax"])[used] != 0]
+        pmra, pmdec, parallax = (floats(stars[name])[used] for name in ("pmra", "pmdec", "parallax"))
+        groups = run_thesis(pmra, pmdec, parallax, n_clusters=self.n_clusters, width=self.width, seed=int(self.seed))
+        xi, eta = region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])
+        radius = float(np.hypot(xi, eta).max())
+        pick = pick_group(groups.labels, pmra, pmdec, parallax, xi, eta, radius)
+        candidates = []
+        if pick.group >= 0:
+            kept = groups.quantile_filter(parallax, pick.group, self.quantile) if self.quantile else True
+            probability = np.where((groups.labels == pick.group) & kept, groups.q[:, pick.group], 0.0)
+            candidates = [Candidate(np.nan_to_num(probability), pick.evidence[pick.group])]
+        return assemble(
+            table,
+            stars,
+            region,
+            used,
+            candidates,
+            group=groups.labels,
+            method="decocc-thesis",
+            stop_reason=f"{groups.stop_reason.value} {pick.sentence}",
+            settings=asdict(self),
+            zero_point=zero_points(stars[used]),
+            diagnostics={
+                "seed": self.seed,
+                "seconds": time.perf_counter() - began,
+                "picked": pick.sentence,
+                "n_clusters": groups.n_clusters,
+                "silhouettes": groups.silhouettes,
+                "iterations": groups.iterations,
+                "pretrain_loss": groups.pretrain_loss.tolist(),
+                "loss": groups.loss.tolist(),
+                "label_change": groups.label_change.tolist(),
+            },
+        )
+
+
+def prepare(table, region, columns, fewest):
+    """
+    Check a table, and put its usable rows in canonical order.
+
+    Returns
+    -------
+    stars : `~astropy.table.Table`
+        The rows as `~decocc_vo.columns.conform` gives them.
+    region : `~decocc_vo.region.ClusterRegion`
+        The one given, or the table's footprint.
+    used : `~numpy.ndarray`
+        Indices of the usable rows, in canonical order.
+    """
+    stars = conform(table, columns)
+    if region is not None and not isinstance(region, ClusterRegion):
+        msg = f"'region' must be a ClusterRegion, not {type(region).__name__}; make one with ClusterRegion.from_name"
+        raise InputError(msg)
+    order = canonical_order(stars)
+    used = order[usable_rows(stars)[order]]
+    requires(stars, used, fewest)
+    return stars, ClusterRegion.from_table(stars[used]) if region is None else region, used
+
+
+def zero_points(stars):
+    """Parallax zero point of each star by its release's rule, in mas."""
+    from .embedding.features import parallax_zero_point
+
+    return parallax_zero_point(stars, *parallax_zero_point_rule(stars))
+
+
+def _per_row(values, name, rows, used):
+    """Bring a per-row argument into the order of the used stars."""
+    if values is None:
+        return None
+    values = np.asarray(np.ma.filled(values, 0))
+    if values.shape != (rows,):
+        msg = f"'{name}' must have one value for each of the {rows} rows, not the shape {values.shape}"
+        raise InputError(msg)
+    values = values[used]
+    if not np.any(values > 0):
+        msg = f"'{name}' picks no usable star"
+        raise InputError(msg)
+    return values

@@ -1,0 +1,126 @@
+"""The whole search: peaks, fits, evidence, choice, and how sure each probability is."""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..membership import Candidate
+from .candidates import Peak, find_peaks
+from .detection import Embedding, evidence, fit_peak, refine, repeat, straighten
+from .features import observables
+
+__all__ = ["Found", "search_clusters"]
+
+_SAME = 0.5  # two fits that share this part of their members are one cluster
+_FAR = 9e3  # footprint radii: where a star is put that cannot be a member
+_REPEATS = 4
+_COMPARABLE = 0.1  # a candidate with this part of the best one's significance may be the one that was asked for
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found: candidates, best first; the group and the spread of each star; why it ended; more."""
+
+    candidates: tuple[Candidate, ...]
+    group: np.ndarray
+    spread: np.ndarray | None
+    stop_reason: str
+    diagnostics: dict = field(default_factory=dict)
+
+
+def search_clusters(stars, region, zero_point, *, seed=0, threshold=20.0, start=None, field_only=None):
+    """
+    Find the clusters among stars.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        Usable rows in canonical order, as `~decocc_vo.columns.conform` gives them.
+    region : `~decocc_vo.region.ClusterRegion`
+        Of comparable candidates the one nearest to its centre is the cluster.
+    zero_point : `~numpy.ndarray`, shape (n,)
+        Parallax zero point in mas.
+    seed : int
+        Of the random draws.
+    threshold : float
+        Significance from which on a candidate is accepted.
+    start : `~numpy.ndarray`, shape (n,), optional
+        Weights of stars to start from, instead of searching.
+    field_only : `~numpy.ndarray` of bool, shape (n,), optional
+        Stars known to be field.
+
+    Returns
+    -------
+    found : Found
+    """
+    clock = time.perf_counter()
+    obs = observables(stars, region, zero_point)
+    sky = obs.xy / obs.footprint
+    if field_only is not None:
+        # Out of any profile's reach: such stars describe the field's motions and are no members.
+        sky = np.where(field_only[:, None], _FAR, sky)
+    embedding = Embedding.of(obs.x, obs.cov, sky, seed)
+    peaks = find_peaks(obs, embedding.z, seed) if start is None else [_peak_of(obs, start)]
+    seconds = {"search": time.perf_counter() - clock}
+    fits = [fit_peak(embedding, p.x, p.xy / obs.footprint, p.count, seed) for p in peaks]
+    fits = _different(sorted(fits, key=evidence, reverse=True))
+    seconds["candidates"] = time.perf_counter() - clock - seconds["search"]
+    hold = [straighten(refine(f, seed), obs, seed) for f in fits if evidence(f) >= threshold]
+    hold = _different(sorted((f for f in hold if evidence(f) >= threshold), key=evidence, reverse=True))
+    hold = _nearest_first(hold)
+    seconds["clusters"] = time.perf_counter() - clock - sum(seconds.values())
+    group = np.full(len(obs), -1, np.int16)
+    for number in range(len(hold) - 1, -1, -1):
+        group[hold[number].probability >= 0.5] = number
+    diagnostics = {"seconds_by_stage": seconds, "peaks": len(peaks)}
+    if not hold:
+        best = max(map(evidence, fits), default=0.0)
+        losers = tuple(Candidate(f.probability, evidence(f), accepted=False) for f in fits[:3])
+        reason = (
+            f"no cluster: the best of {len(fits)} candidates has a significance of {best:.1f}, "
+            f"under the threshold of {threshold:g}; try a larger region, or fainter stars"
+        )
+        return Found(losers, group, None, reason, diagnostics)
+    winner = hold[0]
+    repeats = np.stack([repeat(winner, seed + 1 + i).probability for i in range(_REPEATS)])
+    spread = np.sqrt(np.mean((repeats - winner.probability) ** 2, axis=0))
+    seconds["repeats"] = time.perf_counter() - clock - sum(seconds.values())
+    velocity = None if winner.perspective is None else winner.perspective.velocity.round(2).tolist()
+    reason = (
+        f"found {len(hold)} cluster{'s' * (len(hold) > 1)} among {len(fits)} candidates; significance "
+        + ", ".join(f"{evidence(f):.1f}" for f in hold)
+    )
+    diagnostics |= {"velocity_km_s": velocity, "spread": float(np.max(spread, initial=0.0))}
+    return Found(tuple(Candidate(f.probability, evidence(f)) for f in hold), group, spread, reason, diagnostics)
+
+
+def _peak_of(obs, weight):
+    """The place of stars somebody chose: medians of their motions, parallaxes and positions."""
+    rows = np.flatnonzero(weight > 0.5 * np.max(weight))
+    return Peak(np.median(obs.x[rows], axis=0), np.median(obs.xy[rows], axis=0), float(len(rows)), np.nan, np.nan)
+
+
+def _different(fits):
+    """Fits of one and the same cluster are one: the first stays."""
+    kept = []
+    for fit in fits:
+        members = fit.probability
+        if not np.isfinite(evidence(fit)) or members.sum() < 3:
+            continue
+        if all(
+            np.minimum(members, k.probability).sum() < _SAME * min(members.sum(), k.probability.sum()) for k in kept
+        ):
+            kept.append(fit)
+    return kept
+
+
+def _nearest_first(fits):
+    """Of the candidates comparable with the best, the nearest to the centre of the region comes first."""
+    if not fits:
+        return []
+    best = evidence(fits[0])
+    asked = min(
+        (f for f in fits if evidence(f) >= _COMPARABLE * best), key=lambda f: np.hypot(*f.model.centre) / f.model.radius
+    )
+    return [asked, *(f for f in fits if f is not asked)]
