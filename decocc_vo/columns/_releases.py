@@ -91,7 +91,7 @@ RELEASES = MappingProxyType(
                 -0.029,
                 MappingProxyType(
                     {
-                        "esa": Service(at.ESA, "gaiadr2.gaia_source"),
+                        "esa": Service(at.ESA, "gaiadr2.gaia_source", login=at.ESA_LOGIN),
                         "aip": Service(at.AIP, "gdr2.gaia_source"),
                         "vizier": Service(at.VIZIER, '"I/345/gaia2"', at.VIZIER_DR2),
                     }
@@ -107,7 +107,7 @@ RELEASES = MappingProxyType(
                 0.0,
                 MappingProxyType(
                     {
-                        "esa": Service(at.ESA, "gaiaedr3.gaia_source", at.DR2_VELOCITIES),
+                        "esa": Service(at.ESA, "gaiaedr3.gaia_source", at.DR2_VELOCITIES, at.ESA_LOGIN),
                         "vizier": Service(at.VIZIER, '"I/350/gaiaedr3"', at.VIZIER_EDR3),
                     }
                 ),
@@ -122,7 +122,7 @@ RELEASES = MappingProxyType(
                 0.0,
                 MappingProxyType(
                     {
-                        "esa": Service(at.ESA, "gaiadr3.gaia_source"),
+                        "esa": Service(at.ESA, "gaiadr3.gaia_source", login=at.ESA_LOGIN),
                         "aip": Service(at.AIP, "gaiadr3.gaia_source"),
                         "gavo": Service(at.GAVO, "gaia.dr3lite", at.GAVO_LITE),
                         "vizier": Service(at.VIZIER, '"I/355/gaiadr3"', at.VIZIER_DR3),

@@ -12,11 +12,13 @@ class Service:
     One TAP service that carries a release.
 
     ``names`` maps registry names to the service's spelling where they differ; a column mapped to None is not there.
+    ``login`` is the page that takes user and password, where the service has one.
     """
 
     url: str
     table: str
     names: MappingProxyType = field(default_factory=lambda: _NO_NAMES)
+    login: str = ""
 
     def spelling(self, name):
         """How the service spells the registry's ``name``; None where it does not have the column."""
@@ -24,6 +26,7 @@ class Service:
 
 
 ESA = "https://gea.esac.esa.int/tap-server/tap"
+ESA_LOGIN = "https://gea.esac.esa.int/tap-server/login"
 AIP = "https://gaia.aip.de/tap"
 GAVO = "https://dc.g-vo.org/tap"
 VIZIER = "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"

@@ -1,0 +1,546 @@
+"""
+Stars from a TAP service: completely, or with a clear failure.
+
+Every query is an asynchronous job under one deadline. How far it came is kept in the cache folder, so that a run that
+was killed goes on where it stopped. A count made first says how many rows must come; a region with too many rows for
+one job is split by ranges of source_id.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import warnings
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
+
+from ..columns import COLUMNS, Release, Service, conform, describe, get_release
+from ..config import conf
+from ..exceptions import InputError, ServiceError
+from . import adql
+from ._folder import QueryFolder, disk
+from ._partition import Part, first_width, split
+
+__all__ = ["PART_ROWS", "Query", "find_service", "query_region"]
+
+log = logging.getLogger(__name__)
+
+PART_ROWS = 500_000
+"""Rows one job asks for at most; a service that allows fewer says so, and the part is split further."""
+
+_BINS = 100_000  # row limit of the count query; some thousands of pixels at most are asked for
+
+
+def find_service(release, url=None):
+    """
+    Which service to ask for a release.
+
+    Parameters
+    ----------
+    release : `~decocc_vo.columns.Release`
+    url : str, optional
+        A mirror the release knows (``esa``, ``aip``, ``gavo``, ``vizier``), or the URL of any TAP service; by default
+        ``conf.tap_url``, else the release's first. A URL the release does not know is taken to have ESA's table.
+
+    Returns
+    -------
+    service : `~decocc_vo.columns.Service`
+
+    Examples
+    --------
+    >>> from decocc_vo.columns import get_release
+    >>> from decocc_vo.stars.tap import find_service
+    >>> find_service(get_release("gaia_dr3"), "aip").url
+    'https://gaia.aip.de/tap'
+    """
+    services = release.services
+    if not services:
+        msg = f"'survey' {release.key} is served by no TAP service; use another survey"
+        raise InputError(msg)
+    wanted = str(url or conf.tap_url).rstrip("/")
+    first = next(iter(services.values()))
+    if not wanted:
+        return first
+    if wanted in services:
+        return services[wanted]
+    for service in services.values():
+        if service.url.rstrip("/") == wanted:
+            return service
+    if not wanted.startswith(("http://", "https://")):
+        msg = f"'url' must be the URL of a TAP service or one of {', '.join(services)}, not {wanted!r}"
+        raise InputError(msg)
+    return Service(wanted, first.table, first.names)
+
+
+@dataclass(frozen=True)
+class Query:
+    """
+    What is asked for, resolved: the text that ``--show-query`` prints, and what an archive files it under.
+
+    Parameters
+    ----------
+    region : `~decocc_vo.ClusterRegion`, `regions.SkyRegion` or `mocpy.MOC`
+        The area; see `decocc_vo.stars.adql.area`.
+    release : `~decocc_vo.columns.Release`
+    service : `~decocc_vo.columns.Service`
+    columns : tuple of str
+        Registry names.
+    where : tuple of str
+        The user's predicates, with the registry's names.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from astropy.coordinates import SkyCoord
+    >>> from decocc_vo import ClusterRegion
+    >>> from decocc_vo.stars.tap import Query
+    >>> region = ClusterRegion(SkyCoord("56.6d +24.1d"), 2 * u.deg)
+    >>> print(Query.of(region, "gaia_dr3", columns=["ruwe"], where="ruwe < 1.4").text)
+    SELECT source_id, ra, dec, parallax, pmra, pmdec, ruwe
+    FROM gaiadr3.gaia_source
+    WHERE 1 = CONTAINS(POINT('ICRS', ra, dec), CIRCLE('ICRS', 56.6, 24.1, 2.0))
+    AND ruwe < 1.4
+    """
+
+    region: object
+    release: Release
+    service: Service
+    columns: tuple[str, ...]
+    where: tuple[str, ...]
+
+    @classmethod
+    def of(cls, region, release=None, *, columns=None, where=None, url=None):
+        """Resolve what a user says; ``release`` is a key, a `~decocc_vo.columns.Release`, or None for the default."""
+        if not isinstance(release, Release):
+            release = get_release(release or conf.survey)
+        service = find_service(release, url)
+        return cls(
+            region, release, service, tuple(adql.columns_of(release, service, columns)), tuple(adql.predicates(where))
+        )
+
+    @property
+    def conditions(self):
+        """Predicates in the service's spelling: the area and what the user added."""
+        added = (f"({text})" if " or " in text.lower() else text for text in self.where)
+        return [adql.area(self.region, self.service), *(adql.translate(text, self.service) for text in added)]
+
+    @property
+    def text(self):
+        """The query for all rows."""
+        return adql.select(self.service, self.columns, self.conditions)
+
+    def part(self, part):
+        """The query for the rows of one `~decocc_vo.stars._partition.Part`."""
+        return adql.select(self.service, self.columns, self.conditions + self._range(part.first, part.last))
+
+    def counts(self, first, last, width):
+        """The query for the number of rows by ranges of source_id."""
+        return adql.histogram(self.service, self.conditions + self._range(first, last), width)
+
+    def _range(self, first, last):
+        if Part(first, last, 0).is_all:
+            return []
+        return [adql.between(first, last, self.service.spelling("source_id"))]
+
+    def meta(self, **more):
+        """What every table of its stars says about itself."""
+        release = self.release
+        return {
+            "release": release.name,
+            "release_key": release.key,
+            "ref_epoch": release.ref_epoch,
+            "citation": release.citation,
+            "query": self.text,
+            **more,
+        }
+
+
+def query_region(
+    region,
+    release=None,
+    *,
+    columns=None,
+    where=None,
+    maxrec=None,
+    url=None,
+    archive=None,
+    offline=False,
+    deadline=None,
+    timeout=None,
+    tries=8,
+    backoff=1.0,
+    part_rows=PART_ROWS,
+    progress=None,
+    login=False,
+    cache=None,
+):
+    """
+    Fetch the stars of a region from a TAP service, or from an archive that has them.
+
+    Parameters
+    ----------
+    region : `~decocc_vo.ClusterRegion`, `regions.SkyRegion` or `mocpy.MOC`
+        The area of the sky.
+    release : str or `~decocc_vo.columns.Release`, optional
+        By default ``conf.survey``.
+    columns : iterable of str, optional
+        Registry names of columns beside the astrometry; by default all the release has there.
+    where : str or iterable of str, optional
+        ADQL conditions with the registry's names, all of which must hold: ``"phot_g_mean_mag < 18"``. See also
+        `decocc_vo.stars.adql.quality`.
+    maxrec : int, optional
+        Take at most so many rows, whichever they are. Without it all rows come, or the query fails.
+    url : str, optional
+        A mirror's key or the URL of a TAP service; see `find_service`.
+    archive : `~decocc_vo.stars.archive.StarArchive`, str, or True, optional
+        Archive to look in first, and to keep what comes; True for the default one. Not used with ``maxrec``.
+    offline : bool, optional
+        Never open a connection: the archive has the stars, or the query fails.
+    deadline : float, optional
+        Seconds everything may take, the service's queue included; by default ``conf.deadline``.
+    timeout : float, optional
+        Seconds the service may stay silent within one request; by default ``conf.timeout``.
+    tries, backoff : int and float, optional
+        Failures in a row after which to give up, and seconds before the second try, doubled each time.
+    part_rows : int, optional
+        Rows to ask for in one job at most.
+    progress : bool, optional
+        Show a progress bar; by default only on a terminal.
+    login : bool, optional
+        Take credentials from the keyring; those in the environment are used in any case.
+    cache : path-like, optional
+        Folder in which unfinished queries are kept; by default in astropy's cache folder.
+
+    Returns
+    -------
+    stars : `~astropy.table.Table`
+        Rows in the order of source_id, with unit, UCD and description, masked where the release has no value.
+        ``meta["source"]`` says where they came from. A region without stars gives a table without rows.
+
+    Raises
+    ------
+    InputError
+        If an argument makes no sense.
+    ServiceError
+        If not every row came. What came is kept, and the same call goes on from there.
+
+    Examples
+    --------
+    >>> from decocc_vo import ClusterRegion, query_region
+    >>> region = ClusterRegion.from_name("NGC 2632")
+    >>> stars = query_region(region, "gaia_dr3", where="phot_g_mean_mag < 18")  # doctest: +SKIP
+    """
+    query = Query.of(region, release, columns=columns, where=where, url=url)
+    if maxrec is not None and int(maxrec) < 1:
+        msg = "'maxrec' must be 1 or more; leave it out for all rows"
+        raise InputError(msg)
+    if int(part_rows) < 1:
+        msg = "'part_rows' must be 1 or more"
+        raise InputError(msg)
+    if archive is not None and archive is not False and maxrec is None:
+        from .archive import StarArchive
+
+        archive = StarArchive.of(archive)
+        stars = archive.find(query)
+        if stars is not None:
+            return stars
+        if columns is not None:  # an archive keeps all columns, so that nothing is asked for twice
+            query = Query.of(region, release, where=where, url=url)
+    else:
+        archive = None
+    if offline:
+        where_not = "without an archive" if archive is None else f"which {archive.url} does not have"
+        msg = f"'offline' forbids to ask {query.service.url} for the stars of {query.release.name}, {where_not}"
+        raise ServiceError(msg)
+    options = {"deadline": deadline, "timeout": timeout, "tries": tries, "backoff": backoff}
+    with Fetch(query, maxrec, int(part_rows), cache, progress, login, **options) as fetch:
+        if archive is not None:
+            archive.ingest(query, fetch.tables(), fetch.total)
+            stars = archive.find(query if columns is None else Query.of(region, release, columns=columns, where=where, url=url))
+            if stars is None:
+                msg = f"{archive.url} does not give back what was just put into it"
+                raise ServiceError(msg)
+            stars.meta["source"] = f"{query.service.url} ({query.service.table}), kept in {archive.url}"
+        else:
+            stars = fetch.stars()
+        fetch.done()
+    return stars
+
+
+class Fetch:
+    """
+    The way of a query from the service to the disk, as a context; `done` forgets what was kept of it.
+
+    `plan` and `parts` resume what an earlier run left. The folder's name comes from all that decides on the rows.
+    """
+
+    def __init__(self, query, maxrec, part_rows, cache, progress, login, *, deadline, timeout, tries, backoff):
+        from ._http import Patience
+
+        self.query, self.maxrec, self.part_rows, self.login = query, maxrec, part_rows, login
+        deadline = conf.deadline if deadline is None else deadline
+        self.patience = Patience(deadline, conf.timeout if timeout is None else timeout, tries, backoff)
+        text = json.dumps([query.service.url, query.text, maxrec, part_rows])
+        if cache is None:
+            from astropy.config.paths import get_cache_dir
+
+            cache = get_cache_dir("decocc_vo")
+        self.folder = QueryFolder(Path(cache) / "tap" / hashlib.sha256(text.encode()).hexdigest()[:24])
+        self.progress = progress
+        self._bar = None
+
+    def __enter__(self):
+        from ._http import open_session
+        from ._jobs import Jobs
+
+        self.folder.acquire(self.patience)
+        try:
+            url = self.query.service.url
+            session = open_session(url, self.patience, self.query.service.login, self.login)
+            self.jobs = Jobs(url, session, self.patience, self.folder.save)
+            self.folder.state.setdefault("query", self.query.text)
+            self.folder.state.setdefault("url", url)
+            self._plan()
+        except BaseException:
+            self.folder.release()
+            raise
+        return self
+
+    def __exit__(self, *exc):
+        if self._bar is not None:
+            self._bar.close()
+        self.jobs.session.close()
+        self.folder.release()
+
+    def done(self):
+        """Forget the query: its rows are where they should be."""
+        self.folder.discard()
+
+    @property
+    def total(self):
+        """Rows that must come; None when the user gave a limit."""
+        return None if self.maxrec is not None else sum(part["rows"] for part in self.folder.state["parts"])
+
+    def stars(self):
+        """All rows as one table, sorted by source_id."""
+        from astropy.table import vstack
+
+        tables = list(self.tables())
+        stars = vstack(tables, metadata_conflicts="silent") if tables else empty(self.query.columns)
+        ids = np.asarray(stars["source_id"])
+        if len(np.unique(ids)) != len(ids):
+            msg = f"{self.query.service.url} sent a star twice; nothing is returned: tell the service"
+            raise ServiceError(msg)
+        stars = stars[np.argsort(ids, kind="stable")]
+        for name in stars.colnames:
+            describe(stars[name])
+        service = self.query.service
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        stars.meta = self.query.meta(source=f"{service.url} ({service.table})", retrieved=now)
+        return stars
+
+    def tables(self):
+        """Yield the stars part by part, each fetched when it is not yet there."""
+        from pyarrow import feather
+
+        from ._arrow import from_arrow
+
+        state = self.folder.state
+        self._open_bar(sum(part["rows"] for part in state["parts"]))
+        index = 0
+        while index < len(state["parts"]):
+            part = state["parts"][index]
+            path = self.folder.path / f"{part['first']}.arrow"
+            if not (part["done"] and path.exists()):
+                before = len(state["parts"])
+                self._fetch(index, path)
+                if len(state["parts"]) != before:
+                    continue
+            else:
+                self._bar.update(part["rows"])
+            yield from_arrow(feather.read_table(path, memory_map=False))
+            index += 1
+
+    def _open_bar(self, rows):
+        from tqdm import tqdm
+
+        off = None if self.progress is None else not self.progress
+        label = getattr(self.query.region, "name", None) or self.query.release.name
+        self._bar = tqdm(total=rows, desc=label, unit=" rows", unit_scale=True, disable=off, leave=False)
+
+    def _plan(self):
+        """Count the rows, and split them; what an earlier run planned stays."""
+        state = self.folder.state
+        if "parts" in state:
+            return
+        if self.maxrec is not None:
+            parts = [Part(0, adql.LARGEST_ID, self.maxrec)]
+        else:
+            parts = split(self._counts, self.part_rows, first_width(_square_degrees(self.query.region)))
+            rows = sum(part.rows for part in parts)
+            log.info("%s: %d rows in %d parts", self.query.service.url, rows, len(parts))
+        state["parts"] = [_remember(part) for part in parts]
+        state.pop("counts", None)
+        self.folder.save()
+
+    def _counts(self, first, last, width):
+        entry = self.folder.state.setdefault("counts", {}).setdefault(f"{first}-{last}/{width}", {})
+        path = self.folder.path / "counts.vot"
+        table, overflow = self.jobs.run(entry, self.query.counts(first, last, width), _BINS, path, stubborn=False)
+        if overflow:
+            msg = f"{self.query.service.url} does not send {_BINS} rows, which the count needs; use another 'url'"
+            raise ServiceError(msg)
+        self.jobs.delete(entry)
+        entry.clear()
+        lower = {name.lower(): name for name in table.colnames}
+        return list(zip(np.asarray(table[lower["pixel"]]), np.asarray(table[lower["n"]]), strict=True))
+
+    def _fetch(self, index, path):
+        """Fetch one part and keep it as an Arrow file; a part the service cuts short is split instead."""
+        state = self.folder.state
+        part = state["parts"][index]
+        piece = Part(part["first"], part["last"], part["rows"])
+        limit = self.maxrec or self.part_rows + 1
+        seen = None
+        for attempt in range(self.patience.tries):
+            table, overflow = self._run(part, piece, limit, path)
+            if self.maxrec is not None:
+                if overflow:
+                    msg = f"'maxrec' = {self.maxrec}: the region has more stars than the {len(table)} that came"
+                    warnings.warn(msg, AstropyUserWarning, stacklevel=5)
+                part["rows"] = len(table)
+                break
+            if overflow:
+                self._split(index, piece, len(table))
+                return
+            if len(table) == part["rows"]:
+                break
+            # Either the rows or the count is wrong: both are asked for again until they agree.
+            said = f"{len(table)} rows came where {part['rows']} were counted"
+            log.info("%s; asking again", said)
+            if seen == len(table):
+                part["rows"] = piece_rows = sum(n for _, n in self._counts(piece.first, piece.last, adql.LARGEST_ID))
+                if piece_rows == len(table):
+                    break
+            seen = len(table)
+            self._forget(part)
+            if attempt + 1 < self.patience.tries:
+                self.patience.sleep(self.patience.backoff, said)
+        else:
+            state.pop("parts")
+            self.folder.save()
+            msg = f"{self.query.service.url}: {said}; run the same again later, or use another 'url'"
+            raise ServiceError(msg)
+        self._keep(part, table, path)
+
+    def _run(self, part, piece, limit, path):
+        shown = 0
+
+        def show(fraction):
+            nonlocal shown
+            rows = int(piece.rows * min(fraction, 1.0))
+            self._bar.update(rows - shown)
+            shown = rows
+
+        text = self.query.part(piece)
+        table, overflow = self.jobs.run(part["job"], text, limit, path.with_suffix(".vot"), progress=show)
+        show(1.0)
+        return table, overflow
+
+    def _forget(self, part):
+        self.jobs.delete(part["job"])
+        part["job"] = {}
+        self.folder.save()
+
+    def _split(self, index, piece, came):
+        log.info("%s sends %d rows at most; splitting", self.query.service.url, came)
+        if came < 1 or piece.first == piece.last:
+            msg = f"{self.query.service.url} cuts off even a single star; use another 'url'"
+            raise ServiceError(msg)
+        self._forget(self.folder.state["parts"][index])
+        width = max(1, first_width(_square_degrees(self.query.region)) // 64)
+        parts = split(self._counts, came, width, piece.first, piece.last)
+        self.folder.state["parts"][index : index + 1] = [_remember(part) for part in parts]
+        self.folder.save()
+
+    def _keep(self, part, table, path):
+        from pyarrow import feather
+
+        from ._arrow import to_arrow
+
+        arrow = to_arrow(_stars(table, self.query), self.query.columns)
+        new = path.with_suffix(".new")
+        with disk(self.folder.path):
+            feather.write_feather(arrow, str(new), compression="lz4")
+            new.replace(path)
+        part["done"] = True
+        self.folder.save()
+        self.jobs.delete(part["job"])
+        with contextlib.suppress(OSError):
+            path.with_suffix(".vot").unlink()
+
+
+def _remember(part):
+    return {"first": part.first, "last": part.last, "rows": part.rows, "done": False, "job": {}}
+
+
+def _stars(table, query):
+    """A service's table with the registry's names, units and types."""
+    if len(table) == 0:
+        return empty(query.columns)
+    lower = {name.lower(): name for name in table.colnames}
+    mapping = {}
+    for name in query.columns:
+        spelling = query.service.spelling(name).lower()
+        # TAPs spell a quoted name in the result as they like: BP-RP may come as bp_rp.
+        found = lower.get(spelling) or lower.get("".join(c if c.isalnum() else "_" for c in spelling))
+        if found is None:
+            msg = f"{query.service.url} did not send the column {query.service.spelling(name)}; use another 'url'"
+            raise ServiceError(msg)
+        mapping[name] = found
+    try:
+        return conform(table, mapping)
+    except InputError as error:
+        msg = f"{query.service.url} sent a table that makes no sense: {error}"
+        raise ServiceError(msg) from error
+
+
+def empty(columns):
+    """A table of stars without rows."""
+    from astropy.table import MaskedColumn, Table
+
+    table = Table(masked=True)
+    for name in columns:
+        table[name] = MaskedColumn(np.zeros(0, COLUMNS[name].dtype))
+        describe(table[name])
+    return table
+
+
+def _square_degrees(region):
+    import astropy.units as u
+
+    if hasattr(region, "sky_fraction"):
+        return region.sky_fraction * 41253
+    radius = bounding_cone(region)[1]
+    return (2 * np.pi * (1 - np.cos(radius * u.deg.to(u.rad)))) * u.sr.to(u.deg**2)
+
+
+def bounding_cone(region):
+    """Centre (SkyCoord) and radius in degrees of a cone around a region; the whole sky around a MOC."""
+    import astropy.units as u
+    from astropy.coordinates import SkyCoord
+
+    if hasattr(region, "to_depth29_ranges"):
+        return SkyCoord(0 * u.deg, 0 * u.deg), 180.0
+    if hasattr(region, "vertices"):
+        corners = region.vertices.icrs
+        center = SkyCoord(corners.cartesian.mean(), frame="icrs")
+        center = SkyCoord(center.spherical.lon, center.spherical.lat)
+        return center, float(center.separation(corners).max().deg)
+    if hasattr(region, "radius"):
+        return region.center.icrs, float(region.radius.to_value(u.deg))
+    return region.center.icrs, float(np.hypot(region.width.to_value(u.deg), region.height.to_value(u.deg)) / 2)
