@@ -307,11 +307,11 @@ def _arrow(column):
     values = np.ma.getdata(np.ma.asarray(column))
     if values.dtype.kind in "SUO":
         values = _texts(column.name, np.ma.masked_array(values, mask), mask)[0].data.astype(object)
-    elif values.dtype.kind == "c":
+        return pa.array(values, mask=mask, type=pa.string())
+    if values.dtype.kind == "c":
         msg = f"'table' column {column.name!r} is complex, which Parquet cannot hold; write real and imaginary parts"
         raise InputError(msg)
-    else:
-        values = values.astype(values.dtype.newbyteorder("="))
+    values = values.astype(values.dtype.newbyteorder("="))
     if values.ndim == 1:
         return pa.array(values, mask=mask)
     cells = [None if m.all() else v.ravel() for v, m in zip(values, mask, strict=True)]

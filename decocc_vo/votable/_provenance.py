@@ -22,8 +22,9 @@ _YAML = "---"
 
 def is_plain(text, ascii_only=False):
     """Whether a text can stand in an XML attribute, or in a FITS card, and be read back as it is."""
-    # A card's text loses blanks at its end, and an ampersand there means that it goes on.
-    if ascii_only and (not text.isascii() or text.endswith((" ", "&"))):
+    # A card's text loses blanks at its end, an ampersand there means that it goes on, and astropy takes "'/" for the
+    # beginning of the comment.
+    if ascii_only and (not text.isascii() or not text or text.endswith((" ", "&")) or "'" in text):
         return False
     return _NOT_XML.search(text) is None
 
@@ -47,10 +48,11 @@ def encode(value, ascii_only=False):
         except Exception as error:
             msg = f"{type(value).__name__} cannot be written as text"
             raise TypeError(msg) from error
-        # Line ends do not survive in an attribute: the document is quoted.
-        return json.dumps(text)
+        value = text  # quoted below, since line ends do not survive in an attribute
     text = json.dumps(value, ensure_ascii=False, default=_numpy_scalar)
-    return text if is_plain(text, ascii_only) else json.dumps(value, default=_numpy_scalar)
+    if not is_plain(text, ascii_only):
+        text = json.dumps(value, default=_numpy_scalar)
+    return text.replace("'", r"\u0027") if ascii_only else text
 
 
 def decode(text):

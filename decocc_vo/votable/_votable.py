@@ -203,6 +203,9 @@ def parse_votable(content, columns=None):
             columns = decode_rows(element.fields, rows)
         else:
             columns = [element.array[field.ID] for field in element.fields]
+    else:
+        rows = row_dtype(element.fields)
+        columns = [v.reshape(len(v), *rows[f"c{i}"].shape) for i, v in enumerate(columns)]
     notes = unflatten((info.name, info.value) for info in element.infos)
     table = Table(meta=unflatten(infos))
     for field, values in zip(element.fields, columns, strict=True):
