@@ -1,0 +1,154 @@
+"""Hubs: is one there, start one, and ask the user before a web page joins it."""
+
+import logging
+import queue
+import socket
+import sys
+import threading
+import xmlrpc.client
+
+from ..exceptions import ServiceError
+from ._bounded import bounded
+
+__all__ = ["hub_parameters", "hub_running", "offline", "start_hub"]
+
+log = logging.getLogger(__name__)
+
+CONSENT_SECONDS = 60.0
+
+WEB_PORT = 21012
+"""Port of the web profile; the standard fixes it."""
+
+
+def offline():
+    """Keep pyvo from asking a public web site for this machine's name; hubs and clients here live on loopback."""
+    from pyvo.samp import conf
+
+    return conf.set_temp("use_internet", False)
+
+
+def hub_parameters(timeout=5.0):
+    """
+    What the lock file of the running hub says, or None when no hub answers.
+
+    A lock file that is half written or left behind by a dead hub counts as none.
+    """
+    from pyvo.samp import SAMPHubError
+    from pyvo.samp.lockfile_helpers import get_main_running_hub
+
+    try:
+        return bounded(get_main_running_hub, timeout=timeout)
+    except (SAMPHubError, OSError, KeyError, ValueError, xmlrpc.client.Error) as exc:
+        log.debug("no hub: %s", exc)
+        return None
+
+
+def hub_running(timeout=5.0):
+    """
+    Whether a SAMP hub answers on this machine.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds to wait for its answer.
+
+    Returns
+    -------
+    running : bool
+
+    Examples
+    --------
+    >>> from decocc_vo.samp import hub_running
+    >>> isinstance(hub_running(), bool)
+    True
+    """
+    return hub_parameters(timeout) is not None
+
+
+def start_hub(web_profile=True, consent=None):
+    """
+    Start a SAMP hub in this process; programs on this machine find it by its lock file.
+
+    Parameters
+    ----------
+    web_profile : bool
+        Let pages in a browser join through port 21012, which the standard fixes. When that port is taken the hub
+        runs without.
+    consent : callable, optional
+        ``consent(name, origin) -> bool`` is asked before a page joins, since a page that joined can send anything
+        to the programs. By default the question is put on the terminal, and refused where there is none.
+
+    Returns
+    -------
+    hub : `pyvo.samp.SAMPHubServer`
+        The running hub; end it with ``hub.stop()``.
+
+    Raises
+    ------
+    ServiceError
+        If a hub runs already, or the lock file cannot be written.
+    """
+    from pyvo.samp import SAMPHubServer
+
+    if hub_running():
+        msg = "a SAMP hub runs already; use it (leave 'hub' out), or end it first"
+        raise ServiceError(msg)
+    if web_profile and not _port_is_free(WEB_PORT):
+        log.warning("port %d is taken: the hub runs without the web profile, and no page can join it", WEB_PORT)
+        web_profile = False
+    dialog = _Consent(consent or _ask_on_terminal) if web_profile else None
+    with offline():
+        hub = SAMPHubServer(
+            addr="127.0.0.1", label="decocc_vo", web_profile=web_profile, web_profile_dialog=dialog, mode="single"
+        )
+        try:
+            hub.start()
+        except OSError as exc:
+            msg = f"the SAMP hub did not start: {exc}; is the lock file's folder (SAMP_HUB, or home) writable?"
+            raise ServiceError(msg) from exc
+    if dialog is not None:
+        threading.Thread(target=dialog.serve, args=(hub,), name="SAMP consent", daemon=True).start()
+    return hub
+
+
+def _port_is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+class _Consent:
+    """Answer pyvo's hub when a page asks to join; pyvo sets ``queue_request`` and ``queue_result``."""
+
+    def __init__(self, ask):
+        self.ask = ask
+
+    def serve(self, hub):
+        while hub.is_running:
+            try:
+                identity, _, origin = self.queue_request.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            name = identity.get("samp.name", "unknown") if isinstance(identity, dict) else str(identity)
+            try:
+                allowed = bool(bounded(self.ask, name, origin, timeout=CONSENT_SECONDS))
+            except Exception as exc:
+                log.warning("the page %r was refused: no consent (%s)", name, exc)
+                allowed = False
+            self.queue_result.put(allowed)
+
+
+def _ask_on_terminal(name, origin):
+    """Put the question on the terminal; refuse where nobody can answer."""
+    if not sys.stdin or not sys.stdin.isatty():
+        log.warning(
+            "the page %r from %s asks to join the hub; refused, since there is no terminal to ask", name, origin
+        )
+        return False
+    sys.stderr.write(f"A web page asks to join the SAMP hub: {name!r} from {origin}. Allow? [yes/no] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
