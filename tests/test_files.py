@@ -1,0 +1,347 @@
+import gzip
+
+import astropy.units as u
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits, votable
+from astropy.table import MaskedColumn, Table
+
+from decocc_vo import COLUMNS, RELEASES, InputError, ServiceError, read_stars
+from decocc_vo.columns import conform
+
+# More digits than a double holds.
+LARGE_ID = 5_278_130_712_345_678_901
+
+WRITERS = {
+    "fits": "fits",
+    "fits.gz": "fits",
+    "vot": "votable",
+    "xml": "votable",
+    "ecsv": "ascii.ecsv",
+    "csv": "ascii.csv",
+    "parquet": "parquet",
+}
+
+
+@pytest.fixture
+def stars():
+    """Six stars with what a user may have: a masked float, a masked integer, text, columns nobody knows."""
+    return Table(
+        {
+            "source_id": np.arange(LARGE_ID, LARGE_ID + 6),
+            "ra": np.linspace(359.9, 360.0, 6, endpoint=False),
+            "dec": np.linspace(-1, 1, 6),
+            "pmra": [1.5, -2.25, 3, 4, 5, 6],
+            "pmdec": [1.0, 2, 3, 4, 5, 6],
+            "parallax": MaskedColumn([1.0, 2, 3, 4, 5, 6], mask=[0, 0, 1, 0, 0, 0]),
+            "number": MaskedColumn([1, 2, 3, LARGE_ID, 5, 6], mask=[0, 1, 0, 0, 0, 0]),
+            "label": ["a", "b, c", "d", "e", "f", "ghijk"],
+        },
+        units={"ra": u.deg, "dec": u.deg, "pmra": u.mas / u.yr, "pmdec": u.mas / u.yr, "parallax": u.mas},
+    )
+
+
+def write(table, path):
+    table.write(path, format=WRITERS[path.name.split(".", 1)[1]])
+    return path
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_round_trip(stars, tmp_path, ending):
+    back = read_stars(write(stars, tmp_path / f"stars.{ending}"))
+    assert type(back) is Table
+    assert back.colnames == stars.colnames
+    assert back["source_id"].dtype.kind == back["number"].dtype.kind == "i"
+    for name in stars.colnames:
+        assert np.array_equal(np.ma.getmaskarray(back[name]), np.ma.getmaskarray(stars[name])), name
+        assert np.ma.allequal(np.ma.asarray(back[name]), np.ma.asarray(stars[name])), name
+    assert back["pmra"].unit == u.mas / u.yr
+    assert back["pmra"].meta["ucd"] == COLUMNS["pmra"].ucd
+    assert back["number"].unit is None
+    checked = conform(back)
+    assert list(checked["source_id"]) == list(stars["source_id"])
+    assert checked.meta["source"] == f"file stars.{ending} ({back.meta['source'].split('(')[1]}"
+
+
+def test_every_real_field_is_read_and_passes_the_door(shared_data):
+    files = sorted((shared_data / "fields" / "stars").glob("*.fits"))
+    assert files
+    for path in files:
+        stars = read_stars(path)
+        header = fits.getheader(path, 1)
+        assert stars.meta["release"] == header["RELEASE"]
+        assert RELEASES[stars.meta["release_key"]].ref_epoch == stars.meta["ref_epoch"] == header["REFEPOCH"]
+        assert stars.meta["citation"]
+        assert len(conform(stars)) == len(stars) == header["NAXIS2"]
+
+
+@pytest.mark.parametrize("ending", ["vot", "ecsv", "csv", "parquet", "fits"])
+def test_a_real_field_through_each_format(field, tmp_path, ending):
+    stars = field("edr3_king5")
+    stars.meta = {}
+    back = conform(read_stars(write(stars, tmp_path / f"stars.{ending}")))
+    first = conform(stars)
+    for name in first.colnames:
+        assert np.array_equal(np.ma.filled(first[name], -9), np.ma.filled(back[name], -9)), name
+
+
+class TestRelease:
+    def test_fits_header_in_any_case(self, stars, tmp_path):
+        stars.meta = {"release": "gaia dr2", "refepoch": 2015.5}
+        back = read_stars(write(stars, tmp_path / "a.fits"))
+        assert (back.meta["release"], back.meta["release_key"], back.meta["ref_epoch"]) == (
+            "Gaia DR2",
+            "gaia_dr2",
+            2015.5,
+        )
+        assert "RELEASE" not in back.meta
+
+    def test_fits_first_header(self, stars, tmp_path):
+        hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.zeros(3)), fits.table_to_hdu(stars)])
+        hdus[0].header["RELEASE"] = "Gaia EDR3"
+        hdus.writeto(tmp_path / "a.fits")
+        assert read_stars(tmp_path / "a.fits").meta["release_key"] == "gaia_edr3"
+
+    def test_votable_info_and_coosys(self, stars, tmp_path):
+        document = votable.from_table(stars)
+        resource = document.resources[0]
+        resource.infos.append(votable.tree.Info(name="RELEASE", value="gaia_dr2"))
+        resource.coordinate_systems.append(votable.tree.CooSys(ID="sys", system="ICRS", epoch="J2015.5"))
+        document.to_xml(str(tmp_path / "a.vot"))
+        meta = read_stars(tmp_path / "a.vot").meta
+        assert (meta["release"], meta["release_key"], meta["ref_epoch"]) == ("Gaia DR2", "gaia_dr2", 2015.5)
+
+    def test_votable_epoch_of_the_columns_system(self, stars, tmp_path):
+        document = votable.from_table(stars)
+        systems = document.resources[0].coordinate_systems
+        systems.append(votable.tree.CooSys(ID="old", system="ICRS", epoch="J1991.25"))
+        systems.append(votable.tree.CooSys(ID="new", system="ICRS", epoch="J2015.5"))
+        document.resources[0].tables[0].fields[1].ref = "new"
+        document.to_xml(str(tmp_path / "a.vot"))
+        assert read_stars(tmp_path / "a.vot").meta["ref_epoch"] == 2015.5
+
+    def test_meta_of_ecsv_and_parquet(self, stars, tmp_path):
+        stars.meta = {"release": "Hipparcos-2", "note": "mine"}
+        for ending in ("ecsv", "parquet"):
+            meta = read_stars(write(stars, tmp_path / f"a.{ending}")).meta
+            assert (meta["release_key"], meta["ref_epoch"], meta["note"]) == ("hipparcos2", 1991.25, "mine")
+
+    def test_unknown_is_said_and_never_guessed(self, stars, tmp_path):
+        meta = read_stars(write(stars, tmp_path / "gaia_dr3.csv")).meta
+        assert (meta["release"], meta["release_key"]) == ("unknown", "unknown")
+        assert "ref_epoch" not in meta
+        assert "citation" not in meta
+
+    def test_a_release_of_the_users_own_keeps_its_name(self, stars, tmp_path):
+        stars.meta = {"RELEASE": "My survey 7", "REFEPOCH": "2003.0"}
+        meta = read_stars(write(stars, tmp_path / "a.fits")).meta
+        assert (meta["release"], meta["release_key"], meta["ref_epoch"]) == ("My survey 7", "unknown", 2003.0)
+
+    def test_argument_wins(self, stars, tmp_path):
+        stars.meta = {"RELEASE": "My survey 7"}
+        meta = read_stars(write(stars, tmp_path / "a.fits"), release="gaia_dr2").meta
+        assert (meta["release_key"], meta["ref_epoch"]) == ("gaia_dr2", 2015.5)
+
+    def test_argument_is_checked(self, stars, tmp_path):
+        with pytest.raises(InputError, match="'release' 'gaia' is not known"):
+            read_stars(write(stars, tmp_path / "a.fits"), release="gaia")
+
+    @pytest.mark.parametrize(("epochs", "known"), [([2015.5] * 6, True), ([2015.5] * 5 + [2000.0], False)])
+    def test_column_of_epochs(self, stars, tmp_path, epochs, known):
+        stars["ref_epoch"] = epochs
+        meta = read_stars(write(stars, tmp_path / "a.csv")).meta
+        assert meta.get("ref_epoch") == (2015.5 if known else None)
+
+
+class TestColumns:
+    def test_rename(self, stars, tmp_path):
+        stars.rename_columns(["pmra", "parallax"], ["mu_a", "plx_corrected"])
+        stars["pmRA*"] = 7.0
+        back = read_stars(write(stars, tmp_path / "a.ecsv"), columns={"pmra": "mu_a", "parallax": "plx_corrected"})
+        assert list(back["pmra"]) == [1.5, -2.25, 3, 4, 5, 6]
+        assert "mu_a" not in back.colnames
+        assert "pmRA*" in back.colnames
+        assert back["parallax"].meta["ucd"] == "pos.parallax"
+
+    def test_column_that_had_the_name_is_kept(self, stars, tmp_path):
+        stars["plx_corrected"] = 9.0
+        back = read_stars(write(stars, tmp_path / "a.csv"), columns={"parallax": "plx_corrected"})
+        assert list(back["parallax"]) == [9.0] * 6
+        assert back["parallax_original"][0] == 1.0
+
+    def test_two_change_places(self, stars, tmp_path):
+        back = read_stars(write(stars, tmp_path / "a.csv"), columns={"pmra": "pmdec", "pmdec": "pmra"})
+        assert (back["pmra"][1], back["pmdec"][1]) == (2.0, -2.25)
+
+    @pytest.mark.parametrize(
+        ("columns", "rule"),
+        [
+            ({"speed": "pmra"}, "'speed', which is no registry name"),
+            ({"pmra": "mu"}, "pmra is 'mu', but the file has no"),
+        ],
+    )
+    def test_refused(self, stars, tmp_path, columns, rule):
+        with pytest.raises(InputError, match=f"'columns' .*{rule}"):
+            read_stars(write(stars, tmp_path / "a.csv"), columns=columns)
+
+    def test_users_unit_and_ucd_stay(self, stars, tmp_path):
+        stars["pmra"].unit = u.arcsec / u.yr
+        stars["pmra"].meta["ucd"] = "pos.pm"
+        stars["pmra"].description = "mine"
+        back = read_stars(write(stars, tmp_path / "a.ecsv"))["pmra"]
+        assert (back.unit, back.meta["ucd"], back.description) == (u.arcsec / u.yr, "pos.pm", "mine")
+
+    def test_ucd_of_a_fits_header(self, stars, tmp_path):
+        hdu = fits.table_to_hdu(stars)
+        hdu.header["TUCD8"] = "meta.note"
+        hdu.writeto(tmp_path / "a.fits")
+        assert read_stars(tmp_path / "a.fits")["label"].meta["ucd"] == "meta.note"
+
+    def test_unit_nobody_knows_is_no_warning(self, stars, tmp_path):
+        hdu = fits.table_to_hdu(stars)
+        hdu.header["TUNIT7"] = "furlong"
+        hdu.writeto(tmp_path / "a.fits")
+        back = read_stars(tmp_path / "a.fits")
+        assert str(back["number"].unit) == "furlong"
+        assert len(conform(back)) == 6
+
+    @pytest.mark.parametrize("ending", ["vot", "csv", "parquet", "fits"])
+    def test_floating_source_id_is_stopped_at_the_door(self, stars, tmp_path, ending):
+        stars["source_id"] = stars["source_id"].astype(float)
+        back = read_stars(write(stars, tmp_path / f"a.{ending}"))
+        with pytest.raises(InputError, match="'source_id' is stored as floating point"):
+            conform(back)
+
+
+class TestContent:
+    def test_content_wins_over_the_ending(self, stars, tmp_path):
+        write(stars, tmp_path / "a.ecsv").rename(tmp_path / "a.csv")
+        write(stars, tmp_path / "b.vot").rename(tmp_path / "b.fits")
+        assert read_stars(tmp_path / "a.csv")["parallax"].unit == u.mas
+        assert read_stars(tmp_path / "b.fits").meta["source"] == "file b.fits (VOTable)"
+
+    @pytest.mark.parametrize("ending", ["vot", "csv", "ecsv"])
+    def test_gzip(self, stars, tmp_path, ending):
+        path = write(stars, tmp_path / f"a.{ending}")
+        packed = tmp_path / f"a.{ending}.gz"
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        assert list(read_stars(packed)["source_id"]) == list(stars["source_id"])
+
+    def test_nulls_of_csv_files(self, tmp_path):
+        path = tmp_path / "a.csv"
+        path.write_text("\ufeffsource_id,ra,label\n" + f"{LARGE_ID},1.5,null\n,NaN,x\n{LARGE_ID + 2},--,\n", "utf-8")
+        back = read_stars(path)
+        assert back["source_id"].dtype == np.int64
+        assert list(back["source_id"].mask) == [False, True, False]
+        assert back["source_id"][2] == LARGE_ID + 2
+        assert list(back["ra"].mask) == [False, True, True]
+        assert list(back["label"].mask) == [True, False, True]
+
+    def test_dates_and_flags_of_csv_files(self, tmp_path):
+        path = tmp_path / "a.csv"
+        path.write_text("ra,day,flag,nothing\n1,2016-01-02,true,\n2,2016-01-03,false,\n")
+        back = read_stars(path)
+        assert list(back["day"]) == ["2016-01-02", "2016-01-03"]
+        assert list(back["flag"]) == [True, False]
+        assert back["nothing"].mask.all()
+
+    def test_foreign_parquet_with_nulls_and_categories(self, tmp_path):
+        content = pa.table(
+            {
+                "source_id": pa.array([LARGE_ID, None, LARGE_ID + 1]),
+                "kind": pa.array(["a", "b", "a"]).dictionary_encode(),
+                "name": pa.array(["x", None, "long"], pa.large_string()),
+            }
+        )
+        pq.write_table(content, tmp_path / "a.parquet")
+        back = read_stars(tmp_path / "a.parquet")
+        assert back["source_id"].dtype == np.int64
+        assert list(back["source_id"].mask) == [False, True, False]
+        assert back["source_id"][2] == LARGE_ID + 1
+        assert list(back["kind"]) == ["a", "b", "a"]
+        assert list(back["name"].filled("-")) == ["x", "-", "long"]
+
+    def test_parquet_with_a_votable_header(self, stars, tmp_path):
+        stars["pmra"].unit = u.arcsec / u.yr
+        document = votable.from_table(stars[:0])
+        document.resources[0].infos.append(votable.tree.Info(name="release", value="Gaia DR2"))
+        with (tmp_path / "head.xml").open("wb") as file:
+            document.to_xml(file)
+        columns = {
+            column.name: pa.array(np.ma.getdata(column), mask=np.ma.getmaskarray(column)) for column in stars.itercols()
+        }
+        notes = {"IVOA.VOTable-Parquet.version": "1.0"}
+        notes["IVOA.VOTable-Parquet.content"] = (tmp_path / "head.xml").read_bytes()
+        pq.write_table(pa.table(columns).replace_schema_metadata(notes), tmp_path / "a.parquet")
+        back = read_stars(tmp_path / "a.parquet")
+        assert back["pmra"].unit == u.arcsec / u.yr
+        assert back.meta["release_key"] == "gaia_dr2"
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("name", ["stars", "stars.txt", "stars.gz", "stars.parquet.gz", "stars.pkl", ".fits"])
+    def test_ending(self, tmp_path, name):
+        (tmp_path / name).write_text("ra,dec\n1,2\n")
+        with pytest.raises(InputError, match=r"'path' .* use one of \.fits, .*\.vot, .*\.ecsv, \.csv, \.parquet"):
+            read_stars(tmp_path / name)
+
+    def test_no_path(self):
+        with pytest.raises(InputError, match="'path' must be a file's name, not int"):
+            read_stars(5)
+
+    @pytest.mark.parametrize("ending", WRITERS)
+    def test_absent(self, tmp_path, ending):
+        with pytest.raises(ServiceError, match=rf"^'a\.{ending}' cannot be read: No such file or directory$"):
+            read_stars(tmp_path / f"a.{ending}")
+
+    def test_folder(self, tmp_path):
+        (tmp_path / "a.fits").mkdir()
+        with pytest.raises(ServiceError, match=r"'a\.fits' cannot be read: it is a folder"):
+            read_stars(tmp_path / "a.fits")
+
+    @pytest.mark.parametrize("ending", WRITERS)
+    def test_empty(self, tmp_path, ending):
+        (tmp_path / f"a.{ending}").write_bytes(gzip.compress(b"") if ending.endswith("gz") else b" \n")
+        with pytest.raises(ServiceError, match=rf"'a\.{ending}' is empty"):
+            read_stars(tmp_path / f"a.{ending}")
+
+    @pytest.mark.parametrize("ending", WRITERS)
+    @pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+    def test_truncated(self, stars, tmp_path, ending, part):
+        # Enough rows that the cut goes through the data.
+        table = stars[np.arange(600) % 6]
+        path = write(table, tmp_path / f"a.{ending}")
+        content = path.read_bytes()
+        cut = int(part * len(content))
+        if ending == "csv":  # a cut within a line's last field cannot be seen
+            cut = content.rindex(b"\n", 0, cut) + 20
+        path.write_bytes(content[:cut])
+        with pytest.raises(ServiceError, match=rf"'a\.{ending}' ") as caught:
+            read_stars(path)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 300
+
+    @pytest.mark.parametrize("ending", WRITERS)
+    def test_something_else(self, tmp_path, ending):
+        path = tmp_path / f"a.{ending}"
+        path.write_bytes(b"\x00\x01 this is no table \xff\xfe\n" * 9)
+        with pytest.raises(ServiceError, match=rf"'a\.{ending}' "):
+            read_stars(path)
+
+    def test_fits_without_a_table(self, tmp_path):
+        fits.PrimaryHDU(np.zeros((3, 3))).writeto(tmp_path / "a.fits")
+        with pytest.raises(ServiceError, match=r"'a\.fits' holds no table"):
+            read_stars(tmp_path / "a.fits")
+
+    def test_votable_without_a_table(self, tmp_path):
+        (tmp_path / "a.vot").write_text('<?xml version="1.0"?><VOTABLE version="1.4"><RESOURCE/></VOTABLE>')
+        with pytest.raises(ServiceError, match=r"'a\.vot' holds no table"):
+            read_stars(tmp_path / "a.vot")
+
+    def test_no_rows_is_for_the_door_to_say(self, stars, tmp_path):
+        back = read_stars(write(stars[:0], tmp_path / "a.vot"))
+        assert len(back) == 0
+        with pytest.raises(InputError, match="no rows"):
+            conform(back)
