@@ -264,7 +264,7 @@ def assemble(
     """
     n, used = len(table), np.asarray(used)
     accepted = [c for c in candidates if c.accepted]
-    probability = np.ma.masked_all(n, np.float32)
+    probability = np.ma.masked_array(np.zeros(n, np.float32), mask=True)
     probability[used] = np.clip(accepted[0].probability, 0, 1) if accepted else 0.0
     code = np.full(len(used), -1, np.int16)
     for number in range(len(accepted) - 1, -1, -1):
@@ -277,7 +277,7 @@ def assemble(
     }
     result = Table(table, masked=True)
     for name, values in columns.items():
-        values = np.ma.masked_all(n, np.float32) if values is None else values
+        values = np.ma.masked_array(np.zeros(n, np.float32), mask=True) if values is None else values
         result[name] = MaskedColumn(values, name=name)
         describe(result[name])
 
@@ -308,7 +308,7 @@ def assemble(
 
 
 def _scatter(values, used, n, dtype):
-    full = np.ma.masked_all(n, dtype)
+    full = np.ma.masked_array(np.zeros(n, dtype), mask=True)
     full[used] = values
     return full
 
