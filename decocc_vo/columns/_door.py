@@ -12,15 +12,21 @@ def floats(column):
     return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
 
 
-def _find_names(names, mapping):
-    """Registry name -> name in the table: as the user says, else the same, else another case or an alias."""
+def _find_names(table, mapping):
+    """
+    Registry name -> name in the table: as the user says, else the same, else another case or an alias.
+
+    A column of text has no alias: a ``Source`` may be where the star was taken from.
+    """
+    names = table.colnames
     unknown = [key for key in mapping if key not in COLUMNS]
     if unknown:
         msg = f"'columns' maps {unknown[0]!r}, which is no registry name; use names of decocc_vo.COLUMNS as keys"
         raise InputError(msg)
     lower = {}
     for name in names:
-        lower.setdefault(name.lower(), name)
+        if name.lower() in COLUMNS or table[name].dtype.kind in "iuf":
+            lower.setdefault(name.lower(), name)
     found = {}
     for info in COLUMNS.values():
         if info.name in mapping:
@@ -50,6 +56,9 @@ def _to_registry(column, info, source):
             )
             raise InputError(msg) from None
     values = np.ma.asarray(getattr(column, "value", column))
+    if values.ndim != 1:
+        msg = f"'{source}' must have one value a row, not {values.shape[1:]}"
+        raise InputError(msg)
     dtype = np.dtype(info.dtype)
     if dtype.kind == "i":
         if values.dtype.kind == "f" and info.name == "source_id":
@@ -58,13 +67,17 @@ def _to_registry(column, info, source):
         try:
             if values.dtype.kind == "f":
                 values = np.ma.masked_invalid(values)
-            return np.ma.masked_array(np.ma.filled(values, 0).astype(dtype), mask=np.ma.getmaskarray(values))
-        except (ValueError, OverflowError):
-            msg = f"'{source}' must hold integers"
+            filled = np.ma.filled(values, 0)
+            integers = filled.astype(dtype)
+            if filled.dtype.kind in "iuf" and np.any(integers != filled):
+                raise ValueError
+            return np.ma.masked_array(integers, mask=np.ma.getmaskarray(values))
+        except (ValueError, TypeError, OverflowError):
+            msg = f"'{source}' must hold integers that {dtype.name} can hold"
             raise InputError(msg) from None
     try:
         values = values.astype(float)
-    except ValueError:
+    except (ValueError, TypeError):
         msg = f"'{source}' must hold numbers"
         raise InputError(msg) from None
     return np.ma.masked_invalid(values * factor).astype(dtype)
@@ -108,10 +121,11 @@ def conform(table, columns=None):
     >>> stars["pmra"][0], str(stars["pmra"].unit)
     (np.float64(20.0), 'mas / yr')
     """
-    if not hasattr(table, "colnames"):
+    plain = _plain_table(table)
+    if plain is None:
         msg = f"'table' must be an astropy Table of stars, not {type(table).__name__}"
         raise InputError(msg)
-    found = _find_names(table.colnames, dict(columns or {}))
+    found = _find_names(table, dict(columns or {}))
     missing = [name for name in ASTROMETRY if name not in found]
     if missing:
         msg = (
@@ -122,7 +136,7 @@ def conform(table, columns=None):
     if len(table) == 0:
         msg = "'table' has no rows; a cluster needs stars"
         raise InputError(msg)
-    stars = _like(table)
+    stars = plain(masked=True, meta=dict(table.meta))
     for name, source in found.items():
         stars[name] = _to_registry(table[source], COLUMNS[name], source)
         describe(stars[name])
@@ -137,22 +151,31 @@ def conform(table, columns=None):
     return stars
 
 
-def _like(table):
-    """An empty plain masked Table with a copy of the meta, made without importing astropy.table here."""
-    base = next(c for c in type(table).__mro__ if c.__module__ == "astropy.table.table" and c.__name__ == "Table")
-    return base(masked=True, meta=dict(table.meta))
+def _plain_table(table):
+    """The class Table behind a table, found without importing astropy.table here; None where it is no table."""
+    bases = (c for c in type(table).__mro__ if c.__module__ == "astropy.table.table" and c.__name__ == "Table")
+    return next(bases, None)
 
 
 def canonical_order(stars):
     """
     Row indices of a `conform` table in the one order all computations use, whatever order the user's rows have.
 
-    Sorted by source_id, then position, motion and parallax, so that repeated identifiers have an order, too.
+    Sorted by source_id, then position, motion and parallax, and where these are all the same by the other columns.
     """
-    keys = [floats(stars[name]) for name in reversed(ASTROMETRY)]
-    if "source_id" in stars.colnames:
-        keys.append(np.ma.filled(stars["source_id"].data, np.iinfo(np.int64).max))
-    return np.lexsort(keys)
+    keys = [_sortable(stars[name]) for name in ("source_id", *ASTROMETRY) if name in stars.colnames]
+    order = np.lexsort(keys[::-1])
+    ties = np.all([key[order[1:]] == key[order[:-1]] for key in keys], axis=0)
+    if ties.any():
+        keys += [_sortable(stars[name]) for name in stars.colnames if name not in ("source_id", *ASTROMETRY)]
+        order = np.lexsort(keys[::-1])
+    return order
+
+
+def _sortable(column):
+    """Values with what is masked last, and equal to itself."""
+    values = np.ma.asarray(column)
+    return np.ma.filled(values, np.inf if values.dtype.kind == "f" else np.iinfo(values.dtype).max)
 
 
 def usable_rows(stars):

@@ -1,0 +1,318 @@
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.io.votable.ucd import check_ucd
+from astropy.table import MaskedColumn, QTable, Table
+from astropy.utils.masked import Masked
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decocc_vo import COLUMNS, RELEASES, InputError
+from decocc_vo.columns import (
+    ASTROMETRY,
+    CORRELATIONS,
+    canonical_order,
+    conform,
+    describe,
+    floats,
+    get_release,
+    usable_rows,
+)
+
+FIVE = ("ra", "dec", "parallax", "pmra", "pmdec")
+
+
+def table(n=4, **columns):
+    """Stars with the least a method needs, and other columns put in or instead."""
+    values = {name: np.arange(n) + 1.0 for name in ASTROMETRY}
+    return Table({"source_id": np.arange(n) + 10} | values | columns)
+
+
+class TestRegistry:
+    @pytest.mark.parametrize("info", COLUMNS.values(), ids=COLUMNS)
+    def test_entry(self, info):
+        assert check_ucd(info.ucd, check_controlled_vocabulary=True)
+        assert np.dtype(info.dtype).name == info.dtype
+        assert info.unit is None or isinstance(info.unit, u.UnitBase)
+        assert info.unit is None or u.Unit(info.unit.to_string("vounit"), format="vounit") == info.unit
+        assert info.description[0].isupper() or info.description[0].isdigit()
+        assert info.name == info.name.lower()
+
+    def test_an_alias_means_one_column(self):
+        spellings = [s for info in COLUMNS.values() for s in (info.name, *info.aliases)]
+        assert len(spellings) == len(set(spellings))
+        assert all(s == s.lower() for s in spellings)
+
+    def test_all_ten_correlations_are_there(self):
+        pairs = [(a, b) for i, a in enumerate(FIVE) for b in FIVE[i + 1 :]]
+        assert {f"{a}_{b}_corr" for a, b in pairs} <= set(COLUMNS)
+        assert set(CORRELATIONS) <= set(COLUMNS)
+
+    def test_cannot_be_changed(self):
+        with pytest.raises(TypeError):
+            COLUMNS["x"] = None
+        with pytest.raises(AttributeError):
+            COLUMNS["ra"].unit = u.rad
+
+    def test_describe(self):
+        stars = table(mine=[1, 2, 3, 4])
+        pmra = describe(stars["pmra"])
+        assert (pmra.unit, pmra.meta["ucd"], pmra.description) == (
+            u.mas / u.yr,
+            COLUMNS["pmra"].ucd,
+            COLUMNS["pmra"].description,
+        )
+        assert describe(stars["mine"]).unit is None
+
+
+class TestReleases:
+    @pytest.mark.parametrize("release", RELEASES.values(), ids=RELEASES)
+    def test_entry(self, release):
+        assert set(release.columns) <= set(COLUMNS)
+        for service in release.services.values():
+            assert set(service.names) <= set(COLUMNS)
+        if not release.unknown:
+            assert set(ASTROMETRY) <= set(release.columns)
+            assert release.ref_epoch
+            assert release.citation
+            assert get_release(release.key) is get_release(release.name) is release
+
+    def test_not_open_yet(self):
+        with pytest.raises(InputError, match=r"'survey' gaia_dr4 cannot be used yet: .*; use gaia_dr3"):
+            get_release("Gaia DR4")
+
+    def test_unknown(self):
+        with pytest.raises(InputError, match=r"'release' 'gaia' is not known; choose one of hipparcos2, "):
+            get_release("gaia", argument="release")
+
+
+class TestConform:
+    def test_names_units_types_and_order_of_the_registry(self):
+        raw = table()[["parallax", "pmdec", "dec", "ra", "pmra", "source_id"]]
+        raw["parallax"] = raw["parallax"].astype("float32")
+        raw["mine"] = "x"
+        stars = conform(raw)
+        assert stars.colnames == ["source_id", "ra", "dec", "parallax", "pmra", "pmdec"]
+        for column in stars.itercols():
+            info = COLUMNS[column.name]
+            assert (column.unit, column.dtype, column.meta["ucd"]) == (info.unit, np.dtype(info.dtype), info.ucd)
+            assert isinstance(column, MaskedColumn)
+        assert raw.colnames[-1] == "mine"
+        assert raw["pmra"].unit is None
+
+    def test_meta_is_copied(self):
+        raw = table()
+        raw.meta["release"] = "mine"
+        stars = conform(raw)
+        assert stars.meta == raw.meta
+        stars.meta["release"] = "other"
+        assert raw.meta["release"] == "mine"
+
+    def test_again_is_the_same(self):
+        once = conform(table())
+        twice = conform(once)
+        assert once.colnames == twice.colnames
+        assert all(np.array_equal(once[name], twice[name]) for name in once.colnames)
+
+    @pytest.mark.parametrize("unit", [u.arcsec / u.yr, u.deg / u.Myr, u.rad / u.s])
+    def test_units_convert(self, unit):
+        raw = table()
+        raw["pmra"].unit = unit
+        assert floats(conform(raw)["pmra"]) == pytest.approx((raw["pmra"].data * unit).to_value(u.mas / u.yr))
+
+    @pytest.mark.parametrize(
+        ("name", "unit"), [("pmra", u.km / u.s), ("parallax", u.pc), ("ra", u.m), ("pmdec", u.mas)]
+    )
+    def test_wrong_unit(self, name, unit):
+        raw = table()
+        raw[name].unit = unit
+        with pytest.raises(InputError, match=rf"'{name}' has the unit {unit}, which does not convert to .*\.unit"):
+            conform(raw)
+
+    def test_unit_nobody_knows(self):
+        raw = table()
+        raw["pmra"].unit = u.Unit("furlong", parse_strict="silent")
+        with pytest.raises(InputError, match="'pmra' has the unit furlong"):
+            conform(raw)
+
+    def test_missing_values_are_masked_and_rows_kept(self):
+        raw = table(
+            pmra=MaskedColumn([1.0, 2, 3, 4], mask=[1, 0, 0, 0]),
+            pmdec=[1.0, np.nan, 3, 4],
+            parallax=[1.0, 2, np.inf, 4],
+            source_id=MaskedColumn([1, 2, 3, 4], mask=[0, 0, 0, 1]),
+        )
+        stars = conform(raw)
+        assert len(stars) == 4
+        assert list(stars["pmra"].mask) == [True, False, False, False]
+        assert list(stars["pmdec"].mask) == [False, True, False, False]
+        assert list(stars["parallax"].mask) == [False, False, True, False]
+        assert list(stars["source_id"].mask) == [False, False, False, True]
+        assert list(usable_rows(stars)) == [False, False, False, True]
+        assert np.isnan(floats(stars["pmra"])[0])
+
+    def test_none_in_a_column_of_objects_is_missing(self):
+        stars = conform(table(pmra=np.array([1.0, None, 3.0, 4.0], dtype=object)))
+        assert list(stars["pmra"].mask) == [False, True, False, False]
+
+    def test_qtable_and_masked_quantities(self):
+        raw = QTable(table())
+        raw["pmra"] = Masked([1, 2, 3, 4] * u.arcsec / u.yr, mask=[False, True, False, False])
+        raw["parallax"] = [1, 2, 3, 4] * u.mas
+        stars = conform(raw)
+        assert type(stars) is Table
+        assert stars["pmra"][2] == pytest.approx(3000)
+        assert list(stars["pmra"].mask) == [False, True, False, False]
+
+    def test_spellings_of_catalogues(self):
+        raw = table()
+        raw.rename_columns(["ra", "dec", "pmra", "pmdec", "parallax"], ["RA_ICRS", "DE_ICRS", "pmRA", "pmDE", "Plx"])
+        raw.rename_column("source_id", "Source")
+        assert {*ASTROMETRY, "source_id"} == set(conform(raw).colnames)
+
+    def test_text_called_source_is_no_identifier(self):
+        raw = table(Source=["mine"] * 4)
+        raw.remove_column("source_id")
+        assert set(conform(raw).colnames) == set(ASTROMETRY)
+
+    def test_registry_name_goes_before_an_alias(self):
+        assert conform(table(Plx=[9.0] * 4))["parallax"][0] == 1.0
+
+    def test_mapping(self):
+        stars = conform(table(mu=[5.0] * 4), columns={"pmra": "mu"})
+        assert list(stars["pmra"]) == [5.0] * 4
+
+    @pytest.mark.parametrize(
+        ("mapping", "rule"),
+        [({"speed": "pmra"}, "'speed', which is no registry"), ({"pmra": "mu"}, "pmra is 'mu', but the table has no")],
+    )
+    def test_mapping_is_refused(self, mapping, rule):
+        with pytest.raises(InputError, match=f"'columns' .*{rule}"):
+            conform(table(), columns=mapping)
+
+    @pytest.mark.parametrize("missing", [["pmra"], ["ra", "dec"], list(ASTROMETRY)])
+    def test_missing_columns(self, missing):
+        raw = table()
+        raw.remove_columns(missing)
+        with pytest.raises(InputError, match=f"'table' lacks the columns? {', '.join(missing)}; rename"):
+            conform(raw)
+
+    def test_no_rows(self):
+        with pytest.raises(InputError, match="'table' has no rows"):
+            conform(table()[:0])
+
+    @pytest.mark.parametrize("raw", [None, {"ra": [1]}, np.zeros(3), table()[0]])
+    def test_no_table(self, raw):
+        with pytest.raises(InputError, match="'table' must be an astropy Table"):
+            conform(raw)
+
+    def test_floating_source_id(self):
+        with pytest.raises(InputError, match="'source_id' is stored as floating point, which loses digits"):
+            conform(table(source_id=[1.0, 2, 3, 4]))
+
+    @pytest.mark.parametrize(
+        "values", [["a", "b", "c", "d"], np.array([2**63 + 5] * 4, "u8"), np.array([None, 1, 2, 3], object)]
+    )
+    def test_source_id_that_is_no_int64(self, values):
+        with pytest.raises(InputError, match="'source_id' must hold integers"):
+            conform(table(source_id=values))
+
+    def test_source_id_keeps_all_digits(self):
+        ids = np.array([2**63 - 1, 2**62 + 1, 3, 4])
+        for values in (ids, ids.astype("u8"), ids.astype(str), MaskedColumn(ids)):
+            assert list(conform(table(source_id=values))["source_id"]) == list(ids)
+
+    def test_integers_are_not_rounded(self):
+        assert conform(table(solved=[31.0, 95, 3, np.nan]))["astrometric_params_solved"][1] == 95
+        with pytest.raises(InputError, match="'solved' must hold integers"):
+            conform(table(solved=[31.5, 95, 3, 3]))
+
+    @pytest.mark.parametrize("values", [["x", "y", "z", "w"], np.array([{}] * 4, object)])
+    def test_text(self, values):
+        with pytest.raises(InputError, match="'pmra' must hold numbers"):
+            conform(table(pmra=values))
+
+    def test_more_than_one_value_a_row(self):
+        with pytest.raises(InputError, match="'pmra' must have one value a row"):
+            conform(table(pmra=np.ones((4, 2))))
+
+    @pytest.mark.parametrize(("name", "value"), [("ra", 361.0), ("ra", -400.0), ("dec", 91.0), ("dec", -90.5)])
+    def test_off_the_sky(self, name, value):
+        with pytest.raises(InputError, match=f"'{name}' leaves .* deg; is it in another unit"):
+            conform(table(**{name: [value] * 4}))
+
+    def test_colour_is_made_where_it_is_not_there(self):
+        stars = conform(table(phot_bp_mean_mag=[12.5, 13, np.nan, 14], phot_rp_mean_mag=[11.0] * 4))
+        assert stars["bp_rp"][0] == pytest.approx(1.5)
+        assert stars["bp_rp"].mask[2]
+        assert (stars["bp_rp"].unit, stars["bp_rp"].meta["ucd"]) == (u.mag, COLUMNS["bp_rp"].ucd)
+        given_one = conform(table(phot_bp_mean_mag=[12.5] * 4, phot_rp_mean_mag=[11.0] * 4, bp_rp=[0.5] * 4))
+        assert given_one["bp_rp"][0] == 0.5
+
+
+# Few values, so that ties and repeated identifiers are common.
+numbers = st.sampled_from([0.0, 1.0, 2.0, np.nan])
+rows = st.lists(
+    st.tuples(st.integers(1, 4) | st.none(), *[numbers] * 5, st.sampled_from([0.1, 0.2])), min_size=1, max_size=12
+)
+
+
+class TestOrder:
+    @staticmethod
+    def build(drawn):
+        ids, ra, dec, pmra, pmdec, parallax, error = zip(*drawn, strict=True)
+        mask = [i is None for i in ids]
+        return Table(
+            {
+                "source_id": MaskedColumn([i or 0 for i in ids], mask=mask),
+                "ra": ra,
+                "dec": dec,
+                "pmra": pmra,
+                "pmdec": pmdec,
+                "parallax": parallax,
+                "pmra_error": error,
+            }
+        )
+
+    @given(rows, st.randoms(use_true_random=False))
+    def test_does_not_depend_on_the_users_order(self, drawn, random):
+        shuffled = list(drawn)
+        random.shuffle(shuffled)
+        first, second = conform(self.build(drawn)), conform(self.build(shuffled))
+        a, b = first[canonical_order(first)], second[canonical_order(second)]
+        for name in first.colnames:
+            assert np.array_equal(np.ma.filled(a[name], -9), np.ma.filled(b[name], -9))
+
+    @given(rows, st.randoms(use_true_random=False))
+    def test_usable_stars_do_not_either(self, drawn, random):
+        shuffled = list(drawn)
+        random.shuffle(shuffled)
+
+        def usable(drawn):
+            stars = conform(self.build(drawn))
+            stars = stars[canonical_order(stars)]
+            return [str(row) for row in stars[usable_rows(stars)]]
+
+        assert usable(drawn) == usable(shuffled)
+
+    @given(rows)
+    def test_is_a_permutation(self, drawn):
+        stars = conform(self.build(drawn))
+        assert sorted(canonical_order(stars)) == list(range(len(stars)))
+
+    def test_is_by_source_id_then_astrometry(self):
+        stars = conform(table(source_id=[3, 1, 2, 1], dec=[1.0, 2, 3, 1], ra=[1.0] * 4))
+        assert list(canonical_order(stars)) == [3, 1, 2, 0]
+
+    def test_without_source_id(self):
+        raw = table(ra=[4.0, 2, 3, 1])
+        raw.remove_column("source_id")
+        assert list(canonical_order(conform(raw))) == [3, 1, 2, 0]
+
+    def test_of_one_star_twice_the_first_that_is_complete_counts(self):
+        stars = conform(table(source_id=[7, 7, 7, 8], ra=[3.0, 2, 1, 5], pmra=[1.0, 1, np.nan, 1]))
+        assert list(usable_rows(stars)) == [False, True, False, True]
+
+    def test_stars_without_identifier_are_not_taken_for_one(self):
+        stars = conform(table(source_id=MaskedColumn([7, 7, 7, 7], mask=[0, 1, 1, 0])))
+        assert list(usable_rows(stars)) == [True, True, True, False]
