@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from decocc_vo.exceptions import InputError, ServiceError
 from decocc_vo.region import ClusterRegion
-from decocc_vo.samp import hub_running, overlay_script, send_script, send_table, start_hub
 from decocc_vo.samp import client as samp_client
+from decocc_vo.samp import hub_running, overlay_script, send_script, send_table, start_hub
 from decocc_vo.samp._matching import TableBook, url_key
 from decocc_vo.samp.sending import member_rows, table_key
 

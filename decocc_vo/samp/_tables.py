@@ -152,7 +152,8 @@ def _all_rows(table, part, inside):
     full = table.copy()
     full.meta.update(part.meta)
     for name in _ADDED:
-        column = np.ma.masked_all(len(table), part[name].dtype)
+        column = np.ma.zeros(len(table), part[name].dtype)
+        column[:] = np.ma.masked
         column[inside] = np.ma.asarray(part[name])
         new = part[name].copy()[:0]
         full[name] = type(new)(column, unit=new.unit, description=new.description, meta=new.meta)

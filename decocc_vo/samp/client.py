@@ -24,6 +24,9 @@ NO_HUB = "no SAMP hub is running; start TOPCAT or Aladin first, or ask for a hub
 RPC_SECONDS = 10.0
 """Longest wait for the hub itself, which answers in milliseconds when it lives."""
 
+REPLY_AFTER = 0.01
+"""Pause before a reply: pyvo's hub (1.9.1) drops a reply to callAndWait that comes before it waits for one."""
+
 
 class Refused(ServiceError):
     """A program answered that it cannot do what it was asked."""
@@ -284,6 +287,7 @@ def _make_client(proxy, name, receive, lost):
         def receive_call(self, private_key, sender_id, msg_id, message):
             if private_key == self.get_private_key():
                 response = self._handle(sender_id, message)
+                time.sleep(REPLY_AFTER)
                 try:
                     proxy.reply(private_key, msg_id, response)
                 except Exception as exc:

@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from ..exceptions import DecoccError, InputError, ServiceError
 from . import _messages as messages
@@ -299,7 +300,7 @@ class LiveSession:
     def _load(self, params, mtype, sender):
         url = messages.text(params, "url", required=True)
         table = fetch_table(url, mtype)
-        name = messages.text(params, "name") or Path(url).stem or "table"
+        name = messages.text(params, "name") or Path(unquote(urlsplit(url).path)).stem or "table"
         table_id = messages.text(params, "table-id") or table_key(table)
         entry = LiveTable.of(table, name=name, table_id=table_id, url=url, sender=sender, columns=self.columns)
         self._accept(entry)
@@ -410,6 +411,7 @@ class LiveSession:
         self._call("line", text)
 
     def _problem(self, text):
-        log.warning(text)
+        told = self._callbacks["problem"] or self._callbacks["line"]
+        log.log(logging.INFO if told else logging.WARNING, text)
         self._call("problem", text)
         self._call("line", text)

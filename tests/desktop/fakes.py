@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from contextlib import contextmanager
 
 import numpy as np
@@ -46,12 +47,13 @@ class Program:
         self.deaf, self.refusals, self.refuse, self.lock = set(deaf), refuse_first, refuse, threading.Lock()
         self.name = name
         self.mtypes = mtypes or ("table.load.votable", "table.select.rowList", "coord.pointAt.sky")
-        self.client = None
+        self.client = self.ours = None
 
     def connect(self):
         with conf.set_temp("use_internet", False):
             self.client = SAMPIntegratedClient(name=self.name, addr="127.0.0.1")
             self.client.connect()
+        self.ours = None
         for mtype in self.mtypes:
             self.client.bind_receive_call(mtype, self._call)
             self.client.bind_receive_notification(mtype, self._note)
@@ -109,7 +111,24 @@ class Program:
     def ask(self, mtype, timeout=20, **params):
         """Send a message to the package and return its whole response."""
         params = {name.replace("_", "-"): value for name, value in params.items()}
-        return self.client.call_and_wait(self.decocc(), {"samp.mtype": mtype, "samp.params": params}, str(timeout))
+        return self.ask_raw({"samp.mtype": mtype, "samp.params": params}, timeout)
+
+    def ask_raw(self, message, timeout=20):
+        """
+        Send a whole message to the package and return the response.
+
+        Not by call_and_wait: pyvo's hub (1.9.1) drops a reply that comes before it has noted that it waits for one.
+        """
+        if self.ours not in self.client.get_registered_clients():
+            self.ours = self.decocc()
+        tag, answers = uuid.uuid4().hex, []
+
+        def answered(private_key, sender_id, msg_id, response):
+            answers.append(response)
+
+        self.client.bind_receive_response(tag, answered)
+        self.client.call(self.ours, tag, message)
+        return until(lambda: answers, timeout)[0]
 
 
 def cluster_table(n=400, n_members=80, seed=1, center=(130.0, 19.7)):
