@@ -175,7 +175,7 @@ class TestSesame:
     )
     def test_service_down(self, answer, error):
         answer(error)
-        with pytest.raises(ServiceError, match=r"Sesame .*'Berkeley 999'.*give its center"):
+        with pytest.raises(ServiceError, match=r"'name' 'Berkeley 999' .* CDS Sesame .*give its position"):
             ClusterRegion.from_name("Berkeley 999", online=True)
 
     def test_setting_decides_whether_it_is_asked(self, answer):

@@ -12,7 +12,7 @@ import numpy as np
 from ..config import conf
 from ..exceptions import ServiceError
 
-__all__ = ["Found", "find_offline", "find_online", "suggest"]
+__all__ = ["Found", "advice", "find_offline", "find_online"]
 
 # OpenNGC's types that are clusters: open, with nebula, association, globular.
 _CLUSTERS = ("OCl", "Cl+N", "*Ass", "GCl")
@@ -111,15 +111,18 @@ def find_online(name):
     except NameResolveError as err:
         if str(err).startswith("Unable to find"):
             return None
-        msg = f"CDS Sesame did not answer for 'name' {name!r}; give its center and radius, or try again later"
-        raise ServiceError(msg) from None
+        reason = "did not answer"
     except (OSError, ValueError) as err:
-        msg = f"CDS Sesame failed for 'name' {name!r} ({err}); give its center and radius, or try again later"
-        raise ServiceError(msg) from None
-    return Found(center.ra.deg, center.dec.deg, None, "", True, "CDS Sesame")
+        reason = f"failed ({err})"
+    else:
+        return Found(center.ra.deg, center.dec.deg, None, "", True, "CDS Sesame")
+    msg = f"'name' {name!r} is not in OpenNGC, and CDS Sesame {reason}; {advice(name)}, or try again later"
+    raise ServiceError(msg)
 
 
-def suggest(name, n=2):
-    """Names of clusters like this one."""
+def advice(name):
+    """What to do about a name that is not known: names of clusters like it, or its position."""
     index = _clusters()
-    return [index[key][0] for key in difflib.get_close_matches(_normalise(name), list(index), n=n)]
+    similar = [index[key][0] for key in difflib.get_close_matches(_normalise(name), list(index), n=2)]
+    hint = f"did you mean {' or '.join(similar)}? Else " if similar else ""
+    return f"{hint}give its position: center 'RA DEC' and radius"

@@ -11,7 +11,7 @@ from ..columns import conform, floats
 from ..config import conf
 from ..exceptions import InputError
 from ._footprint import footprint
-from ._names import find_offline, find_online, suggest
+from ._names import advice, find_offline, find_online
 from ._text import parse_position, parse_radius
 
 __all__ = ["DEFAULT_RADIUS", "ClusterRegion"]
@@ -139,9 +139,7 @@ class ClusterRegion:
         if found is None and (conf.resolve_names_online if online is None else online):
             found = find_online(name)
         if found is None:
-            similar = suggest(name)
-            hint = f"did you mean {' or '.join(similar)}? Else " if similar else ""
-            msg = f"'name' {name!r} is not known; {hint}give its position: center 'RA DEC' and radius"
+            msg = f"'name' {name!r} is not known; {advice(name)}"
             raise InputError(msg)
         if radius is None:
             if found.diameter_arcmin:
