@@ -132,20 +132,20 @@ def footprint_grid(xi, eta, side=48):
     xi, eta : `~numpy.ndarray`
         Offsets of the grid points, about ``side**2`` or fewer.
     """
-    from scipy.spatial import Delaunay, QhullError
+    from scipy.spatial import ConvexHull, QhullError
 
     grid = np.stack(
         np.meshgrid(np.linspace(xi.min(), xi.max(), side), np.linspace(eta.min(), eta.max(), side)), axis=-1
     ).reshape(-1, 2)
     try:
-        hull = Delaunay(np.stack([xi, eta], axis=1))
-    except QhullError:  # fewer than three stars, or all on a line
+        edges = ConvexHull(np.stack([xi, eta], axis=1)).equations
+    except (QhullError, ValueError):  # fewer than three stars, or all on a line
         return xi, eta
-    inside = grid[hull.find_simplex(grid) >= 0]
+    inside = grid[np.all(grid @ edges[:, :2].T + edges[:, 2] <= 1e-9, axis=1)]
     return inside[:, 0], inside[:, 1]
 
 
-def concentration(member, xi, eta, radius):
+def concentration(member, xi, eta, radius, grid=None):
     r"""
     How much likelier the positions of a group are with a concentrated part than spread as the rest of the field.
 
@@ -161,6 +161,8 @@ def concentration(member, xi, eta, radius):
         Offsets of all stars from the region's centre on the tangent plane, in arcmin, shape (n,).
     radius : float
         Radius of the region in arcmin.
+    grid : tuple of `~numpy.ndarray`, optional
+        What `footprint_grid` gives for the stars, where it is known already.
 
     Returns
     -------
@@ -168,7 +170,7 @@ def concentration(member, xi, eta, radius):
         Largest difference of the log likelihoods over a grid of a, w and the two centres; at least 0.
     """
     outside = ~member
-    grid_xi, grid_eta = footprint_grid(xi, eta)
+    grid_xi, grid_eta = footprint_grid(xi, eta) if grid is None else grid
     best = 0.0
     for x, y in ((0.0, 0.0), (np.median(xi[member]), np.median(eta[member]))):
         r2 = (xi - x) ** 2 + (eta - y) ** 2
@@ -253,11 +255,12 @@ def pick_group(labels, pmra, pmdec, parallax, xi, eta, radius):
     motion = np.stack([np.asarray(values, float) for values in (pmra, pmdec, parallax)], axis=1)
     width = np.subtract(*np.quantile(motion, [0.75, 0.25], axis=0))
     motion = motion / np.where(width > 0, width, 1.0)
+    grid = footprint_grid(xi, eta)
     sky, core = {}, {}
     for group in np.unique(labels[labels >= 0]).tolist():
         member = labels == group
         if member.sum() >= _SMALLEST_GROUP:
-            sky[group] = concentration(member, xi, eta, radius)
+            sky[group] = concentration(member, xi, eta, radius, grid)
             core[group] = core_contrast(member, motion)
     evidence = {group: sky[group] + core[group] for group in sky}
     best = max(evidence, key=evidence.get, default=-1)

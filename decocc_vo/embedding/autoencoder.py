@@ -5,6 +5,8 @@ NNX only says what the network is. Training works on the split state with plain 
 the cost of walking the module at every step and lets the whole run be one compiled program.
 """
 
+from itertools import pairwise
+
 import jax
 import numpy as np
 from flax import nnx
@@ -16,7 +18,7 @@ def _dense(widths, rngs):
     """Dense layers of these widths, ReLU between them, the last one linear."""
     initializer = nnx.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
     layers = []
-    for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+    for n_in, n_out in pairwise(widths):
         layers += [nnx.Linear(n_in, n_out, kernel_init=initializer, rngs=rngs), nnx.relu]
     return nnx.Sequential(*layers[:-1])
 

@@ -11,7 +11,7 @@ and stars with a negative parallax are kept, as they are there.
 
 References
 ----------
-Alvaro 2019, master's thesis, UNED, "DECOCC: Deep Embedded Clustering for Open Cluster Characterisation".
+C. D. Alvaro Yunta, master's thesis, "Machine Learning Tools for Open Cluster Characterization with Gaia DR2 Data".
 Xie, Girshick & Farhadi 2016, ICML 33.
 """
 

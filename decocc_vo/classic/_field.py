@@ -1,0 +1,97 @@
+"""What the classic methods do alike: from a table to arrays, and from the picked group to a `Membership`."""
+
+import time
+from dataclasses import asdict, dataclass
+
+import astropy.units as u
+import numpy as np
+
+from ..columns import canonical_order, conform, floats, usable_rows
+from ..exceptions import InputError
+from ..membership import Candidate, assemble, requires
+from ..region import ClusterRegion
+
+FEWEST = 20  # stars under which no field can be told from a cluster
+
+
+@dataclass(frozen=True)
+class Field:
+    """
+    A table of stars as the methods see it: the usable rows in canonical order, as float64 arrays of shape (n,).
+
+    ``pmra``, ``pmdec`` in mas/yr, ``parallax`` in mas, ``xi``, ``eta`` and ``radius`` in arcmin.
+    """
+
+    table: object
+    stars: object
+    region: ClusterRegion
+    used: np.ndarray
+    pmra: np.ndarray
+    pmdec: np.ndarray
+    parallax: np.ndarray
+    xi: np.ndarray
+    eta: np.ndarray
+    radius: float
+    began: float
+
+    @classmethod
+    def from_table(cls, table, region=None, columns=None, usable=None):
+        """
+        Check a table and take what can be used of it.
+
+        ``usable`` may narrow it further: a function of (pmra, pmdec, parallax) that returns a boolean array.
+        """
+        began = time.perf_counter()
+        stars = conform(table, columns)
+        if region is None:
+            region = ClusterRegion.from_table(stars)
+        elif not isinstance(region, ClusterRegion):
+            msg = f"'region' must be a ClusterRegion, not {type(region).__name__}; see ClusterRegion.from_name"
+            raise InputError(msg)
+        order = canonical_order(stars)
+        used = order[usable_rows(stars)[order]]
+        motion = [floats(stars[name])[used] for name in ("pmra", "pmdec", "parallax")]
+        xi, eta = region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])
+        good = np.isfinite(xi) & np.isfinite(eta)
+        if usable is not None:
+            good &= usable(*motion)
+        used = used[good]
+        requires(stars, used, FEWEST)
+        motion = [values[good] for values in motion]
+        radius = float(region.radius.to_value(u.arcmin))
+        return cls(table, stars, region, used, *motion, xi[good], eta[good], radius, began)
+
+    @property
+    def motion(self):
+        """The arguments of `~decocc_vo._groups.pick_group` after the labels."""
+        return self.pmra, self.pmdec, self.parallax, self.xi, self.eta, self.radius
+
+    def robust_features(self):
+        """Proper motions and parallax by median and interquartile range, through arcsinh; shape (n, 3)."""
+        x = np.stack([self.pmra, self.pmdec, self.parallax], axis=1)
+        low, middle, high = np.quantile(x, [0.25, 0.5, 0.75], axis=0)
+        scale = (high - low) / 1.349  # one standard deviation, were they normal
+        return np.arcsinh((x - middle) / np.where(scale > 0, scale, 1.0))
+
+    def membership(self, method, config, *, probability, group, significance, found, stop_reason, **diagnostics):
+        """The `Membership` of one group: its probabilities, or none if ``found`` is false."""
+        candidates = [Candidate(np.asarray(probability, float), float(significance), True)] if found else []
+        return assemble(
+            self.table,
+            self.stars,
+            self.region,
+            self.used,
+            candidates,
+            group=np.asarray(group, np.int16),
+            method=method,
+            stop_reason=stop_reason,
+            settings=asdict(config),
+            diagnostics={**diagnostics, "seconds": time.perf_counter() - self.began},
+        )
+
+
+def check_seed(seed):
+    """Refuse a seed that is no non-negative integer."""
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
+        msg = f"'seed' must be a non-negative integer, not {seed!r}"
+        raise InputError(msg)
