@@ -191,7 +191,9 @@ def open_session(url, patience, login_url="", login=False):
     if not user:
         return session
     if login_url and urlparse(login_url).hostname == host:
-        answer = patience.retry(lambda: _checked(session.post(login_url, {"username": user, "password": password})), url)
+        answer = patience.retry(
+            lambda: _checked(session.post(login_url, {"username": user, "password": password})), url
+        )
         answer.close()
     else:
         session.auth = _HostAuth(host, requests.auth.HTTPBasicAuth(user, password or ""))

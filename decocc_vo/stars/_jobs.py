@@ -246,7 +246,7 @@ def read_result(path):
         words = " ".join(str(said[values.index("ERROR")][1] or "no reason given").split())
         msg = f"the service sent an error instead of stars: {words[:500]}"
         raise JobFailedError(msg)
-    if resource is None or not resource.tables or "OK" not in values and "OVERFLOW" not in values:
+    if resource is None or not resource.tables or not {"OK", "OVERFLOW"} & set(values):
         msg = "the result is no complete VOTable (it has no QUERY_STATUS or no table)"
         raise DamagedError(msg)
     return resource.tables[0].to_table(use_names_over_ids=True), "OVERFLOW" in values

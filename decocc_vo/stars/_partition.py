@@ -37,11 +37,12 @@ def split(counts, limit, width, first=0, last=LARGEST_ID):
     ----------
     counts : callable
         ``counts(first, last, width)`` gives pairs (pixel, rows): how many identifiers from ``first`` to ``last``
-        have ``identifier // width == pixel``.
+        have ``identifier // width == pixel``; or None, when these are more pairs than the service sends.
     limit : int
         Rows a part may have.
     width : int
         Width of the first pixels; one that holds too many rows is looked at again with 64 times finer ones.
+        Where the service does not send so many counts, they are 64 times wider.
     first, last : int, optional
         The range to split.
 
@@ -50,8 +51,8 @@ def split(counts, limit, width, first=0, last=LARGEST_ID):
     parts : list of Part
         In order, without gap or overlap, from ``first`` to ``last``; empty if there are no rows.
     """
-    parts, start, rows = [], first, 0
-    for _, upper, number in _pixels(counts, limit, width, first, last):
+    parts, start, end, rows = [], first, first, 0
+    for upper, number in _pixels(counts, limit, width, first, last):
         if rows and rows + number > limit:
             parts.append(Part(start, end, rows))
             start, rows = end + 1, 0
@@ -61,9 +62,11 @@ def split(counts, limit, width, first=0, last=LARGEST_ID):
 
 
 def _pixels(counts, limit, width, first, last):
-    for pixel, rows in sorted((int(pixel), int(rows)) for pixel, rows in counts(first, last, width)):
+    while (pairs := counts(first, last, width)) is None:
+        width *= 64
+    for pixel, rows in sorted((int(pixel), int(rows)) for pixel, rows in pairs):
         lower, upper = max(first, pixel * width), min(last, (pixel + 1) * width - 1)
         if rows > limit and upper > lower:
             yield from _pixels(counts, limit, max(1, width // 64), lower, upper)
         elif rows:
-            yield lower, upper, rows
+            yield upper, rows

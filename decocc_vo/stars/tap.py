@@ -234,7 +234,7 @@ def query_region(
     >>> region = ClusterRegion.from_name("NGC 2632")
     >>> stars = query_region(region, "gaia_dr3", where="phot_g_mean_mag < 18")  # doctest: +SKIP
     """
-    query = Query.of(region, release, columns=columns, where=where, url=url)
+    query = wanted = Query.of(region, release, columns=columns, where=where, url=url)
     if maxrec is not None and int(maxrec) < 1:
         msg = "'maxrec' must be 1 or more; leave it out for all rows"
         raise InputError(msg)
@@ -260,7 +260,7 @@ def query_region(
     with Fetch(query, maxrec, int(part_rows), cache, progress, login, **options) as fetch:
         if archive is not None:
             archive.ingest(query, fetch.tables(), fetch.total)
-            stars = archive.find(query if columns is None else Query.of(region, release, columns=columns, where=where, url=url))
+            stars = archive.find(wanted)
             if stars is None:
                 msg = f"{archive.url} does not give back what was just put into it"
                 raise ServiceError(msg)
@@ -391,11 +391,13 @@ class Fetch:
         entry = self.folder.state.setdefault("counts", {}).setdefault(f"{first}-{last}/{width}", {})
         path = self.folder.path / "counts.vot"
         table, overflow = self.jobs.run(entry, self.query.counts(first, last, width), _BINS, path, stubborn=False)
-        if overflow:
-            msg = f"{self.query.service.url} does not send {_BINS} rows, which the count needs; use another 'url'"
-            raise ServiceError(msg)
         self.jobs.delete(entry)
         entry.clear()
+        if overflow:
+            if len(table) < 1:
+                msg = f"{self.query.service.url} cuts off even a count; use another 'url'"
+                raise ServiceError(msg)
+            return None
         lower = {name.lower(): name for name in table.colnames}
         return list(zip(np.asarray(table[lower["pixel"]]), np.asarray(table[lower["n"]]), strict=True))
 
@@ -406,6 +408,9 @@ class Fetch:
         piece = Part(part["first"], part["last"], part["rows"])
         limit = self.maxrec or self.part_rows + 1
         seen = None
+        if self.maxrec is None and piece.rows > state.get("limit", piece.rows):
+            self._split(index, piece, state["limit"])
+            return
         for attempt in range(self.patience.tries):
             table, overflow = self._run(part, piece, limit, path)
             if self.maxrec is not None:
@@ -415,6 +420,7 @@ class Fetch:
                 part["rows"] = len(table)
                 break
             if overflow:
+                state["limit"] = len(table)
                 self._split(index, piece, len(table))
                 return
             if len(table) == part["rows"]:
@@ -456,14 +462,14 @@ class Fetch:
         part["job"] = {}
         self.folder.save()
 
-    def _split(self, index, piece, came):
-        log.info("%s sends %d rows at most; splitting", self.query.service.url, came)
-        if came < 1 or piece.first == piece.last:
+    def _split(self, index, piece, limit):
+        log.info("%s sends %d rows at most; splitting", self.query.service.url, limit)
+        if limit < 1 or piece.first == piece.last:
             msg = f"{self.query.service.url} cuts off even a single star; use another 'url'"
             raise ServiceError(msg)
         self._forget(self.folder.state["parts"][index])
         width = max(1, first_width(_square_degrees(self.query.region)) // 64)
-        parts = split(self._counts, came, width, piece.first, piece.last)
+        parts = split(self._counts, limit, width, piece.first, piece.last)
         self.folder.state["parts"][index : index + 1] = [_remember(part) for part in parts]
         self.folder.save()
 
