@@ -343,8 +343,9 @@ def _masked(chunks):
         return np.ma.masked_array(np.array(texts, dtype=str) if texts else np.empty(0, "U1"), mask=null)
     if pa.types.is_fixed_size_list(array.type):
         size = array.type.list_size
-        values = np.zeros((len(array), size), dtype=array.type.value_type.to_pandas_dtype())
-        values[~null] = array.flatten().to_numpy(zero_copy_only=False).reshape(-1, size)
+        cells = array.flatten().to_numpy(zero_copy_only=False)
+        values = np.zeros((len(array), size), cells.dtype)
+        values[~null] = cells.reshape(-1, size)
         return np.ma.masked_array(values, mask=np.broadcast_to(null[:, None], values.shape).copy())
     filled = array.fill_null(False if pa.types.is_boolean(array.type) else 0) if array.null_count else array
     return np.ma.masked_array(filled.to_numpy(zero_copy_only=False), mask=null)
