@@ -100,7 +100,7 @@ def conform(table, columns=None):
 
     Returns
     -------
-    stars : `~astropy.table.Table`
+    `~astropy.table.Table`
         The known columns, masked where a value is missing or not finite, with unit, UCD and description;
         ``table.meta`` is copied.
 

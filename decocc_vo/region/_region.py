@@ -119,7 +119,7 @@ class ClusterRegion:
 
         Returns
         -------
-        region : `ClusterRegion`
+        `ClusterRegion`
             The cone, with ``name`` as given.
 
         Raises
@@ -249,7 +249,7 @@ class ClusterRegion:
 
     def offsets(self, ra_deg, dec_deg):
         """
-        Offsets from the centre in the tangent plane (gnomonic projection).
+        Project positions on the tangent plane (gnomonic projection): their offsets from the centre.
 
         Parameters
         ----------
@@ -272,7 +272,7 @@ class ClusterRegion:
 
     def contains(self, ra_deg, dec_deg):
         """
-        Whether positions lie in the cone, by their true angular separation from the centre.
+        Tell which positions lie in the cone, by their true angular separation from the centre.
 
         Parameters
         ----------
@@ -281,7 +281,7 @@ class ClusterRegion:
 
         Returns
         -------
-        inside : `~numpy.ndarray` of bool
+        `~numpy.ndarray` of bool
             False where a position is missing, too.
         """
         ra, dec = np.radians(_degrees(ra_deg)), np.radians(_degrees(dec_deg))

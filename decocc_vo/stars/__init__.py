@@ -24,7 +24,7 @@ def query_region(region, survey=None, **options):
 
     Returns
     -------
-    stars : `~astropy.table.Table`
+    `~astropy.table.Table`
         Columns of `decocc_vo.COLUMNS` the release has, with unit, UCD and description; ``meta`` says where they come
         from (``release``, ``release_key``, ``ref_epoch``, ``source``, ``query``, ``citation``).
 

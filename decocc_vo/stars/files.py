@@ -51,7 +51,7 @@ def read_stars(path, columns=None, release=None):
 
     Returns
     -------
-    stars : `~astropy.table.Table`
+    `~astropy.table.Table`
         All rows and all columns of the file. Columns of the registry get its unit, UCD and description where the
         file gives none. ``meta`` states ``release`` and ``release_key`` ("unknown" where the file does not say: it
         is never guessed), ``ref_epoch`` where known, ``source``, ``query`` and ``citation``.

@@ -49,7 +49,7 @@ _TOLERANCE = 0.05
 
 def query_region(region):
     """
-    Stars of Hipparcos-2 in a cone.
+    Take the stars of Hipparcos-2 in a cone.
 
     The errors' ten correlations follow from the catalogue's weight matrix; where its solution has more than five
     parameters, or the matrix is rounded too much to give the catalogue's own errors back to 5 %, they are masked.
@@ -61,7 +61,7 @@ def query_region(region):
 
     Returns
     -------
-    stars : `~astropy.table.Table`
+    `~astropy.table.Table`
         One row a star, by HIP number (``source_id``); zero rows where there is none.
 
     Raises
