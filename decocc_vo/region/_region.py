@@ -258,8 +258,10 @@ class ClusterRegion:
 
         Returns
         -------
-        xi, eta : `~numpy.ndarray` of float64
-            Offsets in arcmin, towards east and north; NaN where a position is missing or 90 deg or more away.
+        xi : `~numpy.ndarray` of float64
+            Offsets towards east in arcmin; NaN where a position is missing or 90 deg or more away.
+        eta : `~numpy.ndarray` of float64
+            Offsets towards north, likewise.
         """
         ra, dec = np.radians(_degrees(ra_deg)), np.radians(_degrees(dec_deg))
         ra0, dec0 = np.radians(self.ra_deg), np.radians(self.dec_deg)
