@@ -8,7 +8,7 @@ from .perspective import AU_YR
 
 __all__ = ["Peak", "find_peaks", "intrinsic_dispersion", "thin"]
 
-_NEIGHBOURS = (8, 16, 32, 64)
+_NEIGHBOURS = (8, 16, 32)
 _INNER, _OUTER = 2.5, 5.0  # sigma: a group's core, and the shell around it that stands for the field
 _SHELL_VOLUME = (_OUTER / _INNER) ** 3 - 1
 _RADII = (0.05, 0.1, 0.2, 0.35, 0.6)  # Plummer radii tried, in footprint radii
@@ -95,7 +95,7 @@ def _concentration(obs, centre, core, excluded):
     return best
 
 
-def find_peaks(obs, z, seed=0, most=6, search=30_000):
+def find_peaks(obs, z, seed=0, most=6, search=12_000):
     """
     Find the places where a cluster may be.
 
@@ -114,28 +114,33 @@ def find_peaks(obs, z, seed=0, most=6, search=30_000):
     most : int
         How many to return.
     search : int
-        How many stars to search at most.
+        How many stars to search at most; of a larger table so many random ones, and then so many of the brightest,
+        whose small errors make a sparse cluster stand out.
 
     Returns
     -------
     peaks : list of Peak
         Distinct ones, best first.
     """
-    rows = thin(len(obs), search, seed)
-    z, obs = z[rows], obs.take(rows)
-    sky = obs.xy / obs.footprint
-    centres = []
-    for points in (z, np.hstack([z, 1.5 * sky])):
-        centres += [np.median(obs.x[around], axis=1) for around in _peaks_of(points)]
-    if not centres:
-        return []
-    variance = np.einsum("nii->ni", obs.cov)
-    peaks = _measure(obs, variance, np.unique(np.concatenate(centres), axis=0), seed)
-    return _distinct(peaks, np.sqrt(np.median(variance, axis=0)), most)
+    n = len(obs)
+    samples = [thin(n, search, seed)]
+    if n > search and np.isfinite(obs.mag).sum() > search // 2:
+        samples.append(np.sort(np.argsort(obs.mag, kind="stable")[:search]))
+    peaks = []
+    for rows in samples:
+        part = obs.take(rows)
+        centres = []
+        for points in (z[rows], np.hstack([z[rows], 1.5 * part.xy / obs.footprint])):
+            centres += [np.median(part.x[around], axis=1) for around in _peaks_of(points)]
+        if centres:
+            peaks += _measure(part, np.unique(np.concatenate(centres), axis=0), seed)
+    error = np.sqrt(np.median(np.einsum("nii->ni", obs.cov), axis=0))
+    return _distinct(peaks, error, most)
 
 
-def _measure(obs, variance, centres, seed):
+def _measure(obs, centres, seed):
     """Recentre each trial centre on its core's median once, and measure what stands out there."""
+    variance = np.einsum("nii->ni", obs.cov)
     peaks = []
     for centre in centres:
         for last in (False, True):

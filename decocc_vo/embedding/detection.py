@@ -12,15 +12,17 @@ from .perspective import AU_YR, Perspective, fit_perspective
 __all__ = ["Embedding", "Fit", "evidence", "fit_peak", "refine", "repeat", "straighten"]
 
 _COMPONENTS = 8  # Gaussians of the field
-_FITTED = 12_000  # stars that a fit sees at most; all near the candidate, the others thinned and weighted
+_CANDIDATE_STARS, _FINAL_STARS = 6_000, 15_000  # that a fit sees at most; the others are thinned and weighted
+_LARGEST = 25.0  # pc: no open cluster's profile has a larger scale radius
 _PRIOR_STRENGTH = 20.0  # stars the prior on the intrinsic scatter is worth
 _FIELD_STRENGTH, _FIELD_WIDTH = 10.0, 0.1  # the same for the field's Gaussians: stars, and width in the embedding
 _FLOOR = 9.0  # a field Gaussian on the cluster is at least 3 times as wide as the cluster may be
+_NEAR = 6.0  # sigma: stars that matter to a candidate
 _START_RADIUS = 0.35  # footprint radii
 _WARM = 10
 _CANDIDATE_STEPS, _FINAL_STEPS = 30, 60
 _CLUMP = 40.0  # log evidence that a clump of motions without concentration on the sky may reach by chance
-_PERSPECTIVE_ROUNDS = 4
+_PERSPECTIVE_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ class Fit:
     """
     One candidate fitted.
 
-    ``model`` is in the embedding; ``scores`` are per star, numpy, shape (n,); ``mean`` is the cluster's place as pmra,
-    pmdec, parallax; ``perspective`` is set where the field is so wide that it matters.
+    ``model`` is in the embedding; ``scores`` are those of the stars ``rows``, which stand for ``weight`` stars each
+    (all rows and weight 1 after `refine`); ``mean`` is the cluster's place as pmra, pmdec, parallax; ``perspective`` is
+    set where the field is so wide that it matters.
     """
 
     model: Mixture
@@ -37,11 +40,13 @@ class Fit:
     mean: np.ndarray
     dispersion: np.ndarray
     embedding: "Embedding"
+    rows: np.ndarray
+    weight: np.ndarray
     perspective: Perspective | None = None
 
     @property
     def probability(self):
-        """Membership probability of each star, shape (n,)."""
+        """Membership probability of the stars ``rows``."""
         return 1 / (1 + np.exp(-np.clip(self.scores.logit, -50, 50)))
 
 
@@ -57,12 +62,13 @@ class Embedding:
     scale: np.ndarray
     sky: np.ndarray
     field: tuple
+    footprint: float
 
     @classmethod
-    def of(cls, x, cov, sky, seed):
+    def of(cls, x, cov, sky, footprint, seed=0):
         """Embed stars, and start the field's Gaussians by K-Means in the embedding."""
         z, z_cov, centre, scale = arcsinh_features(x, cov)
-        return cls(x, cov, z, z_cov, centre, scale, sky, _start_field(z, seed))
+        return cls(x, cov, z, z_cov, centre, scale, sky, _start_field(z, seed), footprint)
 
     def slope(self, place):
         """Derivative of the embedding at a place, shape (3,)."""
@@ -81,7 +87,7 @@ def _start_field(z, seed):
     """Means, covariances and weights of the field's Gaussians by K-Means."""
     from sklearn.cluster import KMeans
 
-    sample = z[thin(len(z), _FITTED, seed)]
+    sample = z[thin(len(z), _CANDIDATE_STARS, seed)]
     k = min(_COMPONENTS, len(sample))
     labels = KMeans(k, n_init=2, random_state=seed).fit_predict(sample)
     means, covs, weights = np.tile(np.mean(z, 0), (_COMPONENTS, 1)), np.tile(np.eye(3), (_COMPONENTS, 1, 1)), []
@@ -117,41 +123,46 @@ def _device_stars(embedding, rows, weight):
     return Stars(_pad(embedding.z[rows], n), cov, _pad(embedding.sky[rows], n, 9e3), _pad(weight, n))
 
 
-def _choose(embedding, place, dispersion, seed, factor=6.0):
-    """Rows a fit sees and their weights: all stars near the candidate, the others thinned if there are too many."""
+def _choose(embedding, place, dispersion, most, seed):
+    """Rows a fit sees, and their weights: near stars and others are thinned apart where there are too many."""
     n = len(embedding.x)
-    if n <= _FITTED:
+    if n <= most:
         return np.arange(n), np.ones(n)
     width2 = np.einsum("nii->ni", embedding.cov) + (3 * dispersion) ** 2
-    near = np.sum((embedding.x - place) ** 2 / width2, axis=1) < factor**2
-    rest = np.flatnonzero(~near)
-    rest = rest[thin(len(rest), max(_FITTED - int(near.sum()), _FITTED // 2), seed)]
-    weight = np.where(near, 1.0, 0.0)
-    weight[rest] = (n - near.sum()) / max(len(rest), 1)
-    rows = np.flatnonzero(weight > 0)
-    return rows, weight[rows]
+    near = np.sum((embedding.x - place) ** 2 / width2, axis=1) < _NEAR**2
+    near, far = np.flatnonzero(near), np.flatnonzero(~near)
+    keep_near = max(2 * most // 3, most - len(far))
+    rows = [near[thin(len(near), keep_near, seed)]]
+    rows.append(far[thin(len(far), most - len(rows[0]), seed)])
+    weights = [np.full(len(kept), len(part) / max(len(kept), 1)) for part, kept in zip((near, far), rows, strict=True)]
+    rows, weights = np.concatenate(rows), np.concatenate(weights)
+    order = np.argsort(rows)
+    return rows[order], weights[order]
 
 
 def _prior(embedding, place, dispersion):
     scatter = np.diag((embedding.slope(place) * dispersion) ** 2 + 1e-8)
     floor = _FLOOR * np.diag(scatter) * np.array([1.0, 1.0, 0.0])
+    largest = np.degrees(_LARGEST * (max(place[2], 0.0) + 0.03) / 1000) * 60 / embedding.footprint
     return Prior(
         *(
             np.asarray(v, np.float32)
-            for v in (scatter, _PRIOR_STRENGTH, np.full(3, _FIELD_WIDTH**2), _FIELD_STRENGTH, floor)
+            for v in (scatter, _PRIOR_STRENGTH, np.full(3, _FIELD_WIDTH**2), _FIELD_STRENGTH, floor, largest)
         )
     )
 
 
-def _run(embedding, start, prior, place, dispersion, steps, warm, seed, draws=None):
-    rows, weight = _choose(embedding, place, dispersion, seed)
-    weight = weight if draws is None else weight * draws[rows]
-    model = fit_mixture(_device_stars(embedding, rows, weight), start, prior, steps, warm)
-    n = len(embedding.x)
-    everything = _device_stars(embedding, np.arange(n), np.ones(n))
-    scores = Scores(*(np.asarray(v, float)[:n] for v in score_stars(everything, model)))
+def _run(embedding, start, prior, place, dispersion, steps, warm, seed, most=_FINAL_STARS, draws=None):
+    """Fit, and score: every star, or with ``most`` at a candidate's only those that the fit sees."""
+    rows, weight = _choose(embedding, place, dispersion, most, seed)
+    fitted = _device_stars(embedding, rows, weight if draws is None else weight * draws[rows])
+    model = fit_mixture(fitted, Mixture(*(np.asarray(v, np.float32) for v in start)), prior, steps, warm)
+    if most != _CANDIDATE_STARS:
+        rows, weight = np.arange(len(embedding.x)), np.ones(len(embedding.x))
+        fitted = _device_stars(embedding, rows, weight)
+    scores = Scores(*(np.asarray(v, float)[: len(rows)] for v in score_stars(fitted, model)))
     model = Mixture(*(np.asarray(v) for v in model))
-    return Fit(model, scores, embedding.inverse(model.mean.astype(float)), dispersion, embedding)
+    return Fit(model, scores, embedding.inverse(model.mean.astype(float)), dispersion, embedding, rows, weight)
 
 
 def fit_peak(embedding, place, sky, count, seed=0, steps=_CANDIDATE_STEPS):
@@ -190,8 +201,7 @@ def fit_peak(embedding, place, sky, count, seed=0, steps=_CANDIDATE_STEPS):
         np.clip(count / len(embedding.x), 1e-3, 0.6),
         *embedding.field,
     )
-    start = Mixture(*(np.asarray(v, np.float32) for v in start))
-    return _run(embedding, start, prior, place, dispersion, steps, _WARM, seed)
+    return _run(embedding, start, prior, place, dispersion, steps, _WARM, seed, _CANDIDATE_STARS)
 
 
 def refine(fit, seed=0, steps=_FINAL_STEPS):
@@ -229,7 +239,7 @@ def straighten(fit, obs, seed=0):
         if fit.perspective is None and perspective.amplitude(obs.xy) < intrinsic_dispersion(perspective.parallax)[0]:
             return fit
         x, cov = perspective.straighten(obs.x, obs.cov, obs.xy)
-        embedding = Embedding.of(x, cov, fit.embedding.sky, seed)
+        embedding = Embedding.of(x, cov, fit.embedding.sky, obs.footprint, seed)
         place = np.append(perspective.parallax * perspective.velocity[:2] / AU_YR, perspective.parallax)
         dispersion = np.append(np.full(2, np.hypot(0.8 * perspective.parallax / AU_YR, 0.05)), depth)
         prior = _prior(embedding, place, dispersion)
@@ -240,7 +250,6 @@ def straighten(fit, obs, seed=0):
             field_scatter=embedding.field[1],
             field_weight=embedding.field[2],
         )
-        start = Mixture(*(np.asarray(v, np.float32) for v in start))
         fit = _run(embedding, start, prior, place, dispersion, _CANDIDATE_STEPS, _WARM // 2, seed)
         fit = replace(fit, perspective=perspective)
     return fit
@@ -253,11 +262,11 @@ def evidence(fit):
     The log evidence of its concentration on the sky, and of its motions as far as they exceed what clumps in field
     motions reach by chance (40).
     """
-    spatial, total = float(fit.scores.spatial_gain.sum()), float(fit.scores.gain.sum())
+    spatial, total = float(fit.weight @ fit.scores.spatial_gain), float(fit.weight @ fit.scores.gain)
     return spatial + max(0.0, total - spatial - _CLUMP)
 
 
-def repeat(fit, seed, steps=15):
+def repeat(fit, seed, steps=10):
     """
     Fit again to a bootstrap of the stars, from where the fit ended: what another sample would have given.
 
@@ -276,5 +285,5 @@ def repeat(fit, seed, steps=15):
     """
     draws = np.random.default_rng([seed, 77]).poisson(1.0, len(fit.embedding.x)).astype(float)
     prior = _prior(fit.embedding, fit.mean, fit.dispersion)
-    again = _run(fit.embedding, fit.model, prior, fit.mean, fit.dispersion, steps, 0, seed, draws)
+    again = _run(fit.embedding, fit.model, prior, fit.mean, fit.dispersion, steps, 0, seed, draws=draws)
     return replace(again, perspective=fit.perspective)

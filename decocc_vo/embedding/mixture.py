@@ -16,7 +16,7 @@ from jax.scipy.special import logsumexp
 
 __all__ = ["Mixture", "Prior", "Scores", "Stars", "fit_mixture", "score_stars"]
 
-_RADII = jnp.exp(jnp.linspace(jnp.log(0.03), jnp.log(2.0), 40))  # of the profile, in footprint radii
+_RADII = jnp.exp(jnp.linspace(jnp.log(0.03), jnp.log(2.0), 32))  # of the profile, in footprint radii
 _MIN_VARIANCE = 1e-9
 _EXCLUDED = 0.02  # kinematic probability under which a star counts as field when profiles are normalised
 
@@ -54,7 +54,8 @@ class Prior(NamedTuple):
     """
     What is held against small numbers: the cluster's intrinsic ``scatter`` (3, 3) worth ``strength`` stars, the
     field's variance ``field_variance`` (3,) worth ``field_strength`` stars, and ``floor`` (3,): the least variance of
-    a field component that sits on the cluster, so that none imitates it.
+    a field component that sits on the cluster, so that none imitates it; and ``largest``, the largest Plummer radius
+    in footprint radii.
     """
 
     scatter: jax.Array
@@ -62,6 +63,7 @@ class Prior(NamedTuple):
     field_variance: jax.Array
     field_strength: jax.Array
     floor: jax.Array
+    largest: jax.Array
 
 
 class Scores(NamedTuple):
@@ -80,11 +82,24 @@ class Scores(NamedTuple):
     gain: jax.Array
 
 
+class _Normal(NamedTuple):
+    """Of 3-D normals: ``log_density``, ``solved`` cov^-1 (x - mean) by axis, ``inverse`` by pair, ``distance2``."""
+
+    log_density: jax.Array
+    solved: tuple
+    inverse: tuple
+    distance2: jax.Array
+
+
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
+
 def _normal(x, mean, cov):
     """
-    Log density of 3-D normals, ``cov^-1 (x - mean)``, ``cov^-1`` and the squared distance, for stacks of covariances.
+    Evaluate 3-D normals for stacks of covariances.
 
-    Written out as an LDL decomposition: in float32 the adjugate formulas lose positive definiteness.
+    Written out by element as an LDL decomposition: batched 3 x 3 linear algebra is slow on a CPU, and in float32 the
+    adjugate formulas lose positive definiteness.
     """
     a = jnp.maximum(cov[..., 0, 0], _MIN_VARIANCE)
     l1, l2 = cov[..., 0, 1] / a, cov[..., 0, 2] / a
@@ -92,24 +107,45 @@ def _normal(x, mean, cov):
     rest = cov[..., 1, 2] - cov[..., 0, 2] * l1
     l3 = rest / d
     f = jnp.maximum(cov[..., 2, 2] - cov[..., 0, 2] * l2 - rest * l3, _MIN_VARIANCE)
-    delta = x - mean
-    u0 = delta[..., 0]
-    u1 = delta[..., 1] - l1 * u0
-    u2 = delta[..., 2] - l2 * u0 - l3 * u1
+    u0 = x[..., 0] - mean[..., 0]
+    u1 = x[..., 1] - mean[..., 1] - l1 * u0
+    u2 = x[..., 2] - mean[..., 2] - l2 * u0 - l3 * u1
     distance2 = u0**2 / a + u1**2 / d + u2**2 / f
-    log_density = -0.5 * (distance2 + jnp.log(a) + jnp.log(d) + jnp.log(f) + 3 * jnp.log(2 * jnp.pi))
+    log_density = -0.5 * (distance2 + jnp.log(a * d * f) + 3 * jnp.log(2 * jnp.pi))
     y2 = u2 / f
     y1 = u1 / d - l3 * y2
     y0 = u0 / a - l1 * y1 - l2 * y2
     m1, m2, m3 = -l1, l1 * l3 - l2, -l3
-    i00, i01, i02 = 1 / a + m1 * m1 / d + m2 * m2 / f, m1 / d + m2 * m3 / f, m2 / f
-    i11, i12, i22 = 1 / d + m3 * m3 / f, m3 / f, 1 / f
-    rows = [jnp.stack(row, -1) for row in ((i00, i01, i02), (i01, i11, i12), (i02, i12, i22))]
-    return log_density, jnp.stack([y0, y1, y2], -1), jnp.stack(rows, -2), distance2
+    inverse = (
+        1 / a + m1 * m1 / d + m2 * m2 / f,
+        m1 / d + m2 * m3 / f,
+        m2 / f,
+        1 / d + m3 * m3 / f,
+        m3 / f,
+        1 / f,
+    )
+    return _Normal(log_density, (y0, y1, y2), inverse, distance2)
 
 
-def _symmetric(matrix):
-    return 0.5 * (matrix + jnp.swapaxes(matrix, -1, -2))
+def _moments(normal, share, mean, scatter):
+    """
+    Mean and scatter of the stars' true places, given their shares of a component: shapes (k, 3) and (k, 3, 3).
+
+    With ``y = T^-1 (x - mean)`` the posterior mean of a star's place is ``mean + V y`` and its covariance
+    ``V - V T^-1 V``, so the moments need only the sums of y, y y^T and T^-1.
+    """
+    count = share.sum(0)
+    first = jnp.stack([(share * y).sum(0) for y in normal.solved], -1) / count[..., None]
+    second = [
+        (share * (normal.solved[i] * normal.solved[j] - inverse)).sum(0)
+        for (i, j), inverse in zip(_PAIRS, normal.inverse, strict=True)
+    ]
+    rows = [[second[_PAIRS.index((min(i, j), max(i, j)))] for j in range(3)] for i in range(3)]
+    second = jnp.stack([jnp.stack(row, -1) for row in rows], -2) / count[..., None, None]
+    second = second - first[..., :, None] * first[..., None, :]
+    new_mean = mean + jnp.einsum("...ij,...j->...i", scatter, first)
+    new_scatter = scatter + jnp.einsum("...ij,...jk,...kl->...il", scatter, second, scatter)
+    return new_mean, 0.5 * (new_scatter + jnp.swapaxes(new_scatter, -1, -2))
 
 
 def _log_plummer(xy, centre, radius):
@@ -120,8 +156,8 @@ def _expectation(stars, model):
     cluster = _normal(stars.z, model.mean, model.scatter + stars.cov)
     field = _normal(stars.z[:, None], model.field_mean, model.field_scatter + stars.cov[:, None])
     profile = _log_plummer(stars.xy, model.centre, model.radius) - model.log_norm
-    log_components = field[0] + jnp.log(model.field_weight) + jnp.log1p(-model.fraction)
-    return cluster, field, profile, cluster[0] + jnp.log(model.fraction), log_components
+    log_components = field.log_density + jnp.log(model.field_weight) + jnp.log1p(-model.fraction)
+    return cluster, field, profile, cluster.log_density + jnp.log(model.fraction), log_components
 
 
 def _update(stars, model, prior, warm):
@@ -129,37 +165,31 @@ def _update(stars, model, prior, warm):
     cluster, field, profile, log_kinematic, log_components = _expectation(stars, model)
     log_field = logsumexp(log_components, axis=1)
     total = jnp.logaddexp(log_kinematic + profile, log_field)
-    member = stars.weight * jnp.exp(log_kinematic + profile - total)
+    member = stars.weight * jnp.exp(log_kinematic + profile - total) + 1e-12
     shares = stars.weight[:, None] * jnp.exp(log_components - total[:, None])
-    n_members = member.sum() + 1e-6
+    n_members = member.sum()
 
-    # The cluster in the embedding: posterior means and covariances of the stars' true places.
-    true = model.mean + cluster[1] @ model.scatter
-    spread = _symmetric(jnp.einsum("ij,njk,nkl->nil", model.scatter, cluster[2], stars.cov))
-    mean = (member[:, None] * true).sum(0) / n_members
-    offset = true - mean
-    scatter = jnp.einsum("n,nij->ij", member, offset[:, :, None] * offset[:, None, :] + spread)
-    scatter = (scatter + prior.strength * prior.scatter) / (n_members + prior.strength)
+    # The cluster in the embedding.
+    mean, scatter = _moments(cluster, member, model.mean, model.scatter)
+    scatter = (n_members * scatter + prior.strength * prior.scatter) / (n_members + prior.strength)
 
     # The cluster on the sky: a robust centre, and the best of a grid of radii. The profile is normalised over the
     # stars that cannot be members by their motion, so that any footprint and any extinction is right.
     robust = member / (1 + jnp.sum((stars.xy - model.centre) ** 2, -1) / model.radius**2)
-    centre = (robust[:, None] * stars.xy).sum(0) / (robust.sum() + 1e-6)
+    centre = (robust[:, None] * stars.xy).sum(0) / robust.sum()
     centre = centre * jnp.minimum(1.0, 0.5 / (jnp.sqrt(jnp.sum(centre**2)) + 1e-9))
     excluded = stars.weight * (jax.nn.sigmoid(log_kinematic - log_field) < _EXCLUDED) + 1e-4 * (stars.weight - member)
     excluded = excluded / excluded.sum()
     profiles = -2 * jnp.log1p(jnp.sum((stars.xy - centre) ** 2, -1) / _RADII[:, None] ** 2)
     norms = jnp.log(jnp.exp(profiles) @ excluded + 1e-12)
-    best = jnp.argmax(profiles @ member - norms * member.sum())
+    allowed = jnp.maximum(prior.largest, _RADII[0]) >= _RADII
+    best = jnp.argmax(jnp.where(allowed, profiles @ member - norms * member.sum(), -jnp.inf))
 
     # The field.
-    n_field = shares.sum(0) + 1e-3
-    true = model.field_mean + jnp.einsum("kij,nkj->nki", model.field_scatter, field[1])
-    spread = _symmetric(jnp.einsum("kij,nkjl,nlm->nkim", model.field_scatter, field[2], stars.cov))
-    field_mean = jnp.einsum("nk,nki->ki", shares, true) / n_field[:, None]
-    offset = true - field_mean
-    field_scatter = jnp.einsum("nk,nkij->kij", shares, offset[..., :, None] * offset[..., None, :] + spread)
-    field_scatter = field_scatter + prior.field_strength * jnp.diag(prior.field_variance)
+    shares = shares + 1e-9
+    n_field = shares.sum(0)
+    field_mean, field_scatter = _moments(field, shares, model.field_mean, model.field_scatter)
+    field_scatter = n_field[:, None, None] * field_scatter + prior.field_strength * jnp.diag(prior.field_variance)
     field_scatter = field_scatter / (n_field + prior.field_strength)[:, None, None]
     variance = jnp.diagonal(field_scatter, axis1=1, axis2=2)
     near = jnp.exp(-0.5 * jnp.sum((field_mean - mean) ** 2 / (variance + prior.floor), axis=1))
@@ -228,4 +258,4 @@ def score_stars(stars, model):
     logit = kinematic + profile
     spatial = jnp.log1p(jax.nn.sigmoid(kinematic) * jnp.expm1(profile))
     gain = jnp.log1p(-model.fraction) + jax.nn.softplus(logit)
-    return Scores(logit, kinematic, profile, log_field - jnp.log1p(-model.fraction), cluster[3], spatial, gain)
+    return Scores(logit, kinematic, profile, log_field - jnp.log1p(-model.fraction), cluster.distance2, spatial, gain)

@@ -14,7 +14,7 @@ __all__ = ["Found", "search_clusters"]
 
 _SAME = 0.5  # two fits that share this part of their members are one cluster
 _FAR = 9e3  # footprint radii: where a star is put that cannot be a member
-_REPEATS = 4
+_REPEATS = 6
 _COMPARABLE = 0.1  # a candidate with this part of the best one's significance may be the one that was asked for
 
 
@@ -60,7 +60,7 @@ def search_clusters(stars, region, zero_point, *, seed=0, threshold=20.0, start=
     if field_only is not None:
         # Out of any profile's reach: such stars describe the field's motions and are no members.
         sky = np.where(field_only[:, None], _FAR, sky)
-    embedding = Embedding.of(obs.x, obs.cov, sky, seed)
+    embedding = Embedding.of(obs.x, obs.cov, sky, obs.footprint, seed)
     peaks = find_peaks(obs, embedding.z, seed) if start is None else [_peak_of(obs, start)]
     seconds = {"search": time.perf_counter() - clock}
     fits = [fit_peak(embedding, p.x, p.xy / obs.footprint, p.count, seed) for p in peaks]
@@ -113,6 +113,13 @@ def _different(fits):
         ):
             kept.append(fit)
     return kept
+
+
+def _same(one, other):
+    """Whether two fits share half the members of the smaller one."""
+    _, first, second = np.intersect1d(one.rows, other.rows, assume_unique=True, return_indices=True)
+    p, q = one.probability[first], other.probability[second]
+    return np.minimum(p, q).sum() > _SAME * min(p.sum(), q.sum())
 
 
 def _nearest_first(fits):

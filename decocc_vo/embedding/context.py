@@ -1,0 +1,174 @@
+"""What the head sees of a star: the mixture's opinion, its neighbours, its colour, and the field as a whole."""
+
+import numpy as np
+
+__all__ = ["FEATURES", "NEAR", "context_features"]
+
+NEAR = -7.0
+"""Logit of the mixture under which a star is not looked at again."""
+
+FEATURES = (
+    "logit",
+    "kinematic",
+    "log_field",
+    "log_profile",
+    "log_radius",
+    "footprint_radius",
+    "motion_distance2",
+    "parallax_residual",
+    "log_motion_error",
+    "log_parallax_error",
+    "magnitude_rank",
+    "magnitude_offset",
+    "inner_to_outer",
+    "middle_to_outer",
+    "inner_to_model",
+    "outer_to_model",
+    "colour_ratio",
+    "colour_members",
+    "colour_known",
+    "neighbours",
+    "field_members",
+    "field_stars",
+    "field_fraction",
+    "field_radius",
+    "field_doubt",
+    "field_width",
+    "field_gain",
+    "field_certain",
+)
+"""Names of the columns of `context_features`; those that start with ``field_`` are the same for all stars."""
+
+_CHUNK = 6_000_000
+_KERNELS = ((0.35, 0.05), (0.8, 0.12))  # mag in G and colour
+_MOST = 12_000  # neighbours looked at
+
+
+def _kernel_sums(z, variance, others, weights):
+    """Sum of Gaussian kernels of each star's own width over others: shape (n, number of weightings)."""
+    sums = np.empty((len(z), weights.shape[1]))
+    step = max(1, _CHUNK // max(len(others), 1))
+    for first in range(0, len(z), step):
+        part = slice(first, first + step)
+        precision = 1 / variance[part]
+        distance2 = precision @ (others**2).T - 2 * (precision * z[part]) @ others.T
+        distance2 += np.sum(precision * z[part] ** 2, axis=1)[:, None]
+        sums[part] = np.exp(-0.5 * np.maximum(distance2, 0)) @ weights
+    return sums
+
+
+def _log_ratio(a, b):
+    return np.log(a + 0.3) - np.log(b + 0.3)
+
+
+def _colour_features(near, probability, mag, colour):
+    """Log ratio and log count of members against field around each star in the colour-magnitude diagram."""
+    known = np.isfinite(mag) & np.isfinite(colour)
+    ratio, count = np.zeros(len(near)), np.zeros(len(near))
+    rows = np.flatnonzero(known[near])
+    if len(rows) < 10:
+        return ratio, count, np.zeros(len(near))
+    points, p = np.stack([mag, colour], axis=1)[known], probability[known]
+    mine, own = np.stack([mag, colour], axis=1)[near[rows]], probability[near[rows]]
+    for kernel in _KERNELS:
+        width = np.tile(np.square(kernel), (len(mine), 1))
+        sums = _kernel_sums(mine, width, points, np.stack([p, 1 - p], axis=1))
+        members, field = np.maximum(sums[:, 0] - own, 0), np.maximum(sums[:, 1] - (1 - own), 0)
+        ratio[rows] += 0.5 * (_log_ratio(members, p.sum()) - _log_ratio(field, (1 - p).sum()))
+        count[rows] += 0.5 * np.log(members + 0.3)
+    return np.clip(ratio, -4, 4), count, known[near].astype(float)
+
+
+def context_features(fit, obs, seed=0):
+    """
+    Features of the stars that may be members, for the head.
+
+    Parameters
+    ----------
+    fit : `~decocc_vo.embedding.detection.Fit`
+        A fit of the mixture to all stars.
+    obs : `~decocc_vo.embedding.features.Observables`
+        The stars.
+    seed : int
+        For the thinning of the neighbours in large tables.
+
+    Returns
+    -------
+    near : `~numpy.ndarray`, shape (m,)
+        Rows of the stars whose logit is above `NEAR`.
+    features : `~numpy.ndarray`, shape (m, number of `FEATURES`)
+        Finite, float64.
+    """
+    scores, model, embedding = fit.scores, fit.model, fit.embedding
+    probability = fit.probability
+    near = np.flatnonzero(scores.logit > NEAR)
+    radius = float(model.radius)
+    r = np.hypot(*(embedding.sky - model.centre).T)
+    z, scatter = embedding.z, np.diag(model.scatter).astype(float)
+    error = np.sqrt(np.einsum("nii->ni", embedding.z_cov[near]))
+
+    # Mahalanobis distance in motion, and the parallax's residual, from scatter and errors together.
+    offset, cov = z[near] - model.mean, embedding.z_cov[near] + model.scatter
+    motion2 = np.einsum("ni,ni->n", offset[:, :2], np.linalg.solve(cov[:, :2, :2], offset[:, :2, None])[..., 0])
+    parallax = offset[:, 2] / np.sqrt(cov[:, 2, 2])
+
+    # Neighbours at the star's own resolution in the embedding: near the cluster's centre, around it, and outside.
+    excluded = scores.kinematic < -4
+    profile = np.exp(scores.log_profile)
+    inner = r < radius
+    outer = profile < max(0.3, float(np.quantile(profile, 0.3)))
+    zones = np.stack([inner, ~inner & ~outer, outer], axis=1).astype(float)
+    area = np.array([np.mean(zone[excluded]) if excluded.any() else 1.0 for zone in zones.T])
+    sample = np.arange(len(z))
+    if len(z) > _MOST:
+        sample = np.sort(np.random.default_rng(seed).permutation(len(z))[:_MOST])
+    scale = len(z) / len(sample)
+    variance = error**2 + scatter
+    weights = np.concatenate([zones, probability[:, None]], axis=1)[sample] * scale
+    sums = _kernel_sums(z[near], variance, z[sample], weights)
+    sums = np.maximum(sums - np.concatenate([zones, probability[:, None]], axis=1)[near], 0)
+    counts, area = sums[:, :3], area + 1e-3
+    density = (counts + 0.3 * area) / area
+    # What the field's model expects of such a kernel, a star of the whole footprint.
+    expected = len(z) * np.exp(scores.log_field[near]) * np.sqrt((2 * np.pi) ** 3 * np.prod(variance, axis=1)) + 0.3
+    colour_ratio, colour_count, colour_known = _colour_features(near, probability, obs.mag, obs.colour)
+
+    total = probability.sum()
+    mag = np.where(np.isfinite(obs.mag), obs.mag, np.nanmedian(obs.mag) if np.isfinite(obs.mag).any() else 0.0)
+    rank = np.searchsorted(np.sort(mag), mag[near]) / len(mag)
+    middle = np.average(mag, weights=probability + 1e-9)
+    median_error = np.median(error, axis=0) if len(near) else np.ones(3)
+    field = (
+        np.log1p(total),
+        np.log(len(z)),
+        np.log(total / len(z) + 1e-6),
+        np.log(radius),
+        np.sum(probability * (1 - probability)) / (total + 1),
+        np.mean(np.log(np.sqrt(scatter) / median_error)),
+        np.log(max(float(scores.gain.sum()), 1.0) / (total + 1)),
+        np.log((np.sum(probability > 0.9) + 1) / (total + 1)),
+    )
+    columns = (
+        scores.logit[near],
+        scores.kinematic[near],
+        scores.log_field[near],
+        scores.log_profile[near],
+        np.log(r[near] / radius + 0.05),
+        r[near],
+        np.minimum(motion2, 30),
+        np.clip(parallax, -6, 6),
+        np.mean(np.log(error[:, :2] / np.sqrt(scatter[:2])), axis=1),
+        np.log(error[:, 2] / np.sqrt(scatter[2])),
+        rank,
+        mag[near] - middle,
+        np.log(density[:, 0] / density[:, 2]),
+        np.log(density[:, 1] / density[:, 2]),
+        np.log(density[:, 0] / expected),
+        np.log(density[:, 2] / expected),
+        colour_ratio,
+        colour_count,
+        colour_known,
+        np.log(sums[:, 3] + 0.3),
+        *(np.full(len(near), value) for value in field),
+    )
+    return near, np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=20.0, neginf=-20.0)

@@ -1,0 +1,314 @@
+"""
+Clusters whose members are known: simulated stars put into a field of real or simulated ones, with Gaia-like errors.
+
+A simulated member takes its magnitude from a cluster sequence, and its errors, correlations and other columns from a
+field star of the same magnitude, so that a field keeps the properties of its survey.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table, vstack
+
+from .columns import CORRELATIONS, conform, floats
+from .exceptions import InputError
+
+__all__ = ["SimulatedCluster", "inject_cluster", "shuffle_positions", "simulate_field"]
+
+_AU_YR = 4.740470463  # km/s of one au a year
+
+# Main sequence of the solar neighbourhood, BP-RP against absolute G, read off Gaia's Hertzsprung-Russell diagram
+# (Gaia Collaboration, Babusiaux et al. 2018, A&A 616, A10, figure 5), to 0.2 mag.
+_MAIN_SEQUENCE_G = (-3.0, -1.0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 9.5, 10.5, 11.5, 13.0, 15.0)
+_MAIN_SEQUENCE_COLOUR = (-0.35, -0.2, -0.05, 0.1, 0.35, 0.57, 0.78, 0.97, 1.25, 1.6, 1.9, 2.15, 2.45, 2.75, 3.3, 4.4)
+_GIANT_G, _GIANT_COLOUR = 0.5, 1.25  # red clump
+_ERROR_G = (6.0, 13.0, 15.0, 16.0, 17.0, 18.0, 19.0, 20.0, 21.0)
+_ERROR = (0.025, 0.016, 0.027, 0.042, 0.07, 0.13, 0.24, 0.5, 1.1)
+
+
+@dataclass(frozen=True)
+class SimulatedCluster:
+    """
+    A cluster to simulate.
+
+    Attributes
+    ----------
+    n_members : int
+        Stars in the table, whatever their magnitude.
+    pmra, pmdec, parallax : float
+        Mean motion [mas/yr] and parallax [mas].
+    radius : float
+        Scale radius of the profile [arcmin].
+    xi, eta : float
+        Offset of its centre from the field's [arcmin].
+    dispersion : float
+        One-dimensional velocity dispersion [km/s].
+    profile : str
+        ``"plummer"``, ``"king"`` (truncated at five scale radii) or ``"powerlaw"`` (a halo of slope -2.5).
+    axis_ratio, position_angle : float
+        Shape on the sky; the angle in radians.
+    binaries : float
+        Fraction of stars whose motion is disturbed by a companion, 1.5 to 3 times the dispersion.
+    turnoff : float
+        Absolute G of the brightest main sequence stars.
+    giants : float
+        Fraction of stars in the red clump.
+    extinction : float
+        In G [mag]; the reddening of BP-RP is 0.42 times that.
+    error_scale, outliers : float
+        True errors over the published ones, and the fraction of stars with errors twice as large again.
+    """
+
+    n_members: int
+    pmra: float
+    pmdec: float
+    parallax: float
+    radius: float
+    xi: float = 0.0
+    eta: float = 0.0
+    dispersion: float = 0.6
+    profile: str = "plummer"
+    axis_ratio: float = 1.0
+    position_angle: float = 0.0
+    binaries: float = 0.12
+    turnoff: float = 0.0
+    giants: float = 0.02
+    extinction: float = 0.3
+    error_scale: float = 1.05
+    outliers: float = 0.03
+
+    def __post_init__(self):
+        if self.n_members < 1 or self.parallax <= 0 or self.radius <= 0 or not 0 < self.axis_ratio <= 1:
+            msg = "'n_members', 'parallax' and 'radius' must be positive, 'axis_ratio' between 0 and 1"
+            raise InputError(msg)
+        if self.profile not in ("plummer", "king", "powerlaw"):
+            msg = f"'profile' must be plummer, king or powerlaw, not {self.profile!r}"
+            raise InputError(msg)
+
+
+def _radii(cluster, rng, n):
+    """Projected radii in scale radii."""
+    share = rng.uniform(0, 1, n)
+    if cluster.profile == "plummer":
+        return np.sqrt(share / np.maximum(1 - share, 1e-3))
+    grid = np.linspace(0, 5 if cluster.profile == "king" else 15, 2000)
+    if cluster.profile == "king":
+        density = np.maximum(1 / np.sqrt(1 + grid**2) - 1 / np.sqrt(26.0), 0) ** 2
+    else:
+        density = (1 + grid**2) ** -1.25
+    cumulative = np.cumsum(density * grid)
+    return np.interp(share, cumulative / cumulative[-1], grid)
+
+
+def _sequence(cluster, rng, n, limits):
+    """G and BP-RP of cluster stars between magnitude limits: a luminosity function that rises to the faint end."""
+    modulus = 10 - 5 * np.log10(cluster.parallax) + cluster.extinction
+    faint = min(limits[1] - modulus, 14.0)
+    bright = min(max(cluster.turnoff, limits[0] - modulus), faint - 0.5)
+    grid = np.linspace(bright, faint, 500)
+    cumulative = np.cumsum(np.exp(0.16 * (grid - bright)))
+    absolute = np.interp(rng.uniform(0, cumulative[-1], n), cumulative, grid)
+    colour = np.interp(absolute, _MAIN_SEQUENCE_G, _MAIN_SEQUENCE_COLOUR)
+    pair = rng.uniform(0, 1, n) < 0.3  # unresolved binaries: up to 0.75 mag above the sequence, and redder
+    q = rng.uniform(0, 1, n)
+    absolute = absolute - np.where(pair, 0.75 * q**3, 0.0)
+    colour = colour + np.where(pair, 0.06 * q, 0.0)
+    giant = (rng.uniform(0, 1, n) < cluster.giants) & (limits[0] < modulus + _GIANT_G < limits[1])
+    absolute = np.where(giant, _GIANT_G + rng.normal(0, 0.35, n), absolute)
+    colour = np.where(giant, _GIANT_COLOUR + rng.normal(0, 0.06, n), colour)
+    noise = 0.01 + 0.02 * np.maximum(absolute + modulus - 16, 0) ** 1.5
+    return absolute + modulus, colour + 0.42 * cluster.extinction + rng.normal(0, noise)
+
+
+def _offset_to_sky(region, xi, eta):
+    """Inverse of the tangent plane projection: degrees."""
+    xi, eta = np.radians(np.asarray(xi) / 60), np.radians(np.asarray(eta) / 60)
+    ra0, dec0 = region.center.ra.rad, region.center.dec.rad
+    depth = np.cos(dec0) - eta * np.sin(dec0)
+    ra = ra0 + np.arctan2(xi, depth)
+    dec = np.arctan2(np.sin(dec0) + eta * np.cos(dec0), np.hypot(xi, depth))
+    return np.degrees(ra) % 360, np.degrees(dec)
+
+
+def inject_cluster(field, region, cluster, seed=0, inside=None):
+    """
+    Put a simulated cluster into a field.
+
+    Parameters
+    ----------
+    field : `~astropy.table.Table`
+        Stars; see `~decocc_vo.columns.conform`. Needs magnitudes.
+    region : `~decocc_vo.region.ClusterRegion`
+        Whose centre the cluster's offset is counted from.
+    cluster : SimulatedCluster
+        What to put there.
+    seed : int
+        Of the random draws.
+    inside : callable, optional
+        ``inside(ra, dec) -> bool array``: the footprint; stars drawn outside it are drawn again. Default: within the
+        farthest field star.
+
+    Returns
+    -------
+    stars : `~astropy.table.Table`
+        The field's usable rows and the members, with the column ``is_member`` (int16); identifiers of members are
+        negative.
+
+    Examples
+    --------
+    >>> from decocc_vo import ClusterRegion
+    >>> from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
+    >>> region = ClusterRegion.from_text("120 -30", "20arcmin")
+    >>> stars = inject_cluster(simulate_field(region, 1000), region, SimulatedCluster(80, -3.0, 2.0, 1.1, 4.0))
+    >>> len(stars), int(stars["is_member"].sum())
+    (1080, 80)
+    """
+    rng = np.random.default_rng(seed)
+    field = conform(field)
+    mag = floats(field["phot_g_mean_mag"]) if "phot_g_mean_mag" in field.colnames else np.full(len(field), np.nan)
+    usable = np.isfinite(mag) & np.isfinite(floats(field["pmra"])) & np.isfinite(floats(field["parallax"]))
+    if usable.sum() < 10:
+        msg = "'field' has no stars with motions and phot_g_mean_mag to take errors from"
+        raise InputError(msg)
+    field, mag = field[usable], mag[usable]
+    field["is_member"] = np.zeros(len(field), np.int16)
+    n = cluster.n_members
+    if inside is None:
+        farthest = np.hypot(*region.offsets(floats(field["ra"]), floats(field["dec"]))).max()
+        xi, eta = _positions(cluster, rng, n, lambda x, y: np.hypot(x, y) < farthest)
+    else:
+        xi, eta = _positions(cluster, rng, n, lambda x, y: inside(*_offset_to_sky(region, x, y)))
+    g, colour = _sequence(cluster, rng, n, np.quantile(mag, [0.001, 0.999]))
+
+    # A field star of about the same magnitude lends errors and whatever else the table has.
+    order = np.argsort(mag, kind="stable")
+    near = np.clip(np.searchsorted(mag[order], g) + rng.integers(-3, 4, n), 0, len(mag) - 1)
+    members = field[order[near]]
+    width = np.tan(np.radians(cluster.radius / 60))
+    parallax = cluster.parallax * (1 + np.clip(rng.normal(0, width, n), -0.3, 0.3))
+    sigma = cluster.dispersion * cluster.parallax / _AU_YR
+    disturbed = np.where(rng.uniform(0, 1, n) < cluster.binaries, rng.uniform(1.5, 3, n), 1.0)
+    motion = rng.normal(0, 1, (n, 2)) * (sigma * disturbed)[:, None] * (parallax / cluster.parallax)[:, None]
+    noise = _noise(members, rng) * cluster.error_scale
+    noise *= np.where(rng.uniform(0, 1, n) < cluster.outliers, rng.uniform(1.5, 2.5, n), 1.0)[:, None]
+    members["ra"], members["dec"] = _offset_to_sky(region, xi, eta)
+    members["pmra"] = cluster.pmra * parallax / cluster.parallax + motion[:, 0] + noise[:, 0]
+    members["pmdec"] = cluster.pmdec * parallax / cluster.parallax + motion[:, 1] + noise[:, 1]
+    members["parallax"] = parallax + noise[:, 2]
+    members["phot_g_mean_mag"] = g.astype(np.float32)
+    if "bp_rp" in members.colnames:
+        members["bp_rp"] = np.ma.masked_array(colour.astype(np.float32), np.ma.getmaskarray(members["bp_rp"]))
+    members["source_id"] = -np.arange(1, n + 1)
+    members["is_member"] = np.ones(n, np.int16)
+    stars = vstack([field, members], metadata_conflicts="silent")
+    stars.meta = dict(field.meta)
+    return stars
+
+
+def _positions(cluster, rng, n, inside):
+    """Tangent plane offsets of n stars inside the footprint."""
+    xi, eta = np.empty(0), np.empty(0)
+    for _ in range(200):
+        r, angle = _radii(cluster, rng, 2 * n) * cluster.radius, rng.uniform(0, 2 * np.pi, 2 * n)
+        x, y = r * np.cos(angle), r * np.sin(angle) * cluster.axis_ratio
+        c, s = np.cos(cluster.position_angle), np.sin(cluster.position_angle)
+        x, y = cluster.xi + c * x - s * y, cluster.eta + s * x + c * y
+        good = inside(x, y)
+        xi, eta = np.append(xi, x[good]), np.append(eta, y[good])
+        if len(xi) >= n:
+            return xi[:n], eta[:n]
+    msg = "'cluster' lies outside the footprint; move it with xi and eta"
+    raise InputError(msg)
+
+
+def _noise(stars, rng):
+    """Draw pmra, pmdec, parallax errors from each star's covariance, published or typical for its magnitude."""
+    typical = np.interp(floats(stars["phot_g_mean_mag"]), _ERROR_G, _ERROR)
+    sigma = np.stack(
+        [
+            np.where(np.isfinite(e), e, typical)
+            for e in (
+                floats(stars[f"{name}_error"]) if f"{name}_error" in stars.colnames else np.full(len(stars), np.nan)
+                for name in ("pmra", "pmdec", "parallax")
+            )
+        ],
+        axis=1,
+    )
+    matrix = np.tile(np.eye(3), (len(stars), 1, 1))
+    for (i, j), name in zip(((0, 1), (0, 2), (1, 2)), CORRELATIONS, strict=True):
+        if name in stars.colnames:
+            matrix[:, i, j] = matrix[:, j, i] = np.clip(np.nan_to_num(floats(stars[name])), -0.95, 0.95)
+    return np.einsum("nij,nj->ni", np.linalg.cholesky(matrix + 1e-6 * np.eye(3)), rng.normal(0, 1, sigma.shape)) * sigma
+
+
+def shuffle_positions(stars, seed=0):
+    """
+    Deal the positions of stars out to other stars: the footprint stays, and no cluster can remain on the sky.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        With ra and dec.
+    seed : int
+        Of the permutation.
+
+    Returns
+    -------
+    shuffled : `~astropy.table.Table`
+    """
+    shuffled = Table(stars, copy=True)
+    order = np.random.default_rng(seed).permutation(len(stars))
+    for name in ("ra", "dec"):
+        shuffled[name] = stars[name][order]
+    return shuffled
+
+
+def simulate_field(region, n_stars, seed=0, limits=(8.0, 18.0)):
+    """
+    Simulate a field without a cluster: a disc population seen from the Sun.
+
+    Distances follow an exponential disc, motions a velocity ellipsoid of 35 km/s that reflects the Sun's own motion;
+    positions are uniform within the region.
+
+    Parameters
+    ----------
+    region : `~decocc_vo.region.ClusterRegion`
+        Where.
+    n_stars : int
+        How many.
+    seed : int
+        Of the random draws.
+    limits : tuple of float
+        Magnitude limits in G.
+
+    Returns
+    -------
+    stars : `~astropy.table.Table`
+        With positions, motions, parallaxes, their errors, G and BP-RP.
+    """
+    rng = np.random.default_rng(seed)
+    radius = region.radius.to_value("arcmin") * np.sqrt(rng.uniform(0, 1, n_stars))
+    angle = rng.uniform(0, 2 * np.pi, n_stars)
+    ra, dec = _offset_to_sky(region, radius * np.cos(angle), radius * np.sin(angle))
+    g = limits[1] + np.log(rng.uniform(np.exp(0.6 * (limits[0] - limits[1])), 1, n_stars)) / 0.6
+    distance = np.clip(rng.gamma(3.0, 0.45, n_stars) * 10 ** (0.12 * (g - 15)), 0.05, 15)
+    drift = rng.normal(0, 15, 2)
+    motion = (drift + rng.normal(0, 35, (n_stars, 2))) / distance[:, None] / _AU_YR
+    error = np.interp(g, _ERROR_G, _ERROR)
+    stars = Table(
+        {
+            "source_id": np.arange(1, n_stars + 1),
+            "ra": ra,
+            "dec": dec,
+            "parallax": 1 / distance + rng.normal(0, error),
+            "parallax_error": error,
+            "pmra": motion[:, 0] + rng.normal(0, error),
+            "pmra_error": error,
+            "pmdec": motion[:, 1] + rng.normal(0, error),
+            "pmdec_error": error,
+            "phot_g_mean_mag": g,
+            "bp_rp": rng.gamma(6.0, 0.18, n_stars) + 0.2,
+        },
+        meta={"release": "simulated"},
+    )
+    return conform(stars)
