@@ -45,7 +45,7 @@ def encode_rows(fields, array):
     rows = np.zeros(len(array), dtype=row_dtype(fields))
     null = np.zeros((len(array), len(fields)), dtype=bool)
     for i, (field, name) in enumerate(zip(fields, array.dtype.names, strict=True)):
-        values = array[name].data
+        values = np.ma.filled(array[name], 0) if array.dtype[name].kind in "iu" else array[name].data
         mask = np.ma.getmaskarray(array[name]).reshape(len(array), -1).all(axis=1)
         null[:, i] = mask
         if field.datatype in _CHARACTERS:
