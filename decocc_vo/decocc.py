@@ -94,7 +94,7 @@ class DECOCC:
             stars,
             region,
             used,
-            found.candidates,
+            [Candidate(*candidate) for candidate in found.candidates],
             group=found.group,
             method="decocc",
             stop_reason=found.stop_reason,

@@ -2,15 +2,15 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from ..membership import Candidate
 from .candidates import Peak, find_peaks
 from .detection import Embedding, evidence, fit_peak, refine, repeat, straighten
 from .features import observables
 
-__all__ = ["Found", "search_clusters"]
+__all__ = ["Found", "Group", "search_clusters"]
 
 _SAME = 0.5  # two fits that share this part of their members are one cluster
 _FAR = 9e3  # footprint radii: where a star is put that cannot be a member
@@ -18,11 +18,19 @@ _REPEATS = 6
 _COMPARABLE = 0.1  # a candidate with this part of the best one's significance may be the one that was asked for
 
 
+class Group(NamedTuple):
+    """A group of stars: ``probability`` (n,), ``significance``, and whether it holds as a cluster."""
+
+    probability: np.ndarray
+    significance: float
+    accepted: bool = True
+
+
 @dataclass(frozen=True)
 class Found:
     """What a search found: candidates, best first; the group and the spread of each star; why it ended; more."""
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Group, ...]
     group: np.ndarray
     spread: np.ndarray | None
     stop_reason: str
@@ -76,7 +84,7 @@ def search_clusters(stars, region, zero_point, *, seed=0, threshold=20.0, start=
     diagnostics = {"seconds_by_stage": seconds, "peaks": len(peaks)}
     if not hold:
         best = max(map(evidence, fits), default=0.0)
-        losers = tuple(Candidate(f.probability, evidence(f), accepted=False) for f in fits[:3])
+        losers = tuple(Group(f.probability, evidence(f), accepted=False) for f in fits[:3])
         reason = (
             f"no cluster: the best of {len(fits)} candidates has a significance of {best:.1f}, "
             f"under the threshold of {threshold:g}; try a larger region, or fainter stars"
@@ -92,7 +100,7 @@ def search_clusters(stars, region, zero_point, *, seed=0, threshold=20.0, start=
         + ", ".join(f"{evidence(f):.1f}" for f in hold)
     )
     diagnostics |= {"velocity_km_s": velocity, "spread": float(np.max(spread, initial=0.0))}
-    return Found(tuple(Candidate(f.probability, evidence(f)) for f in hold), group, spread, reason, diagnostics)
+    return Found(tuple(Group(f.probability, evidence(f)) for f in hold), group, spread, reason, diagnostics)
 
 
 def _peak_of(obs, weight):
