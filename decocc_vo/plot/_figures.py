@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..exceptions import InputError, ServiceError
 from ..membership import MEMBER
-from ._panels import COLOURS, draw_cmd, draw_parallax, draw_proper_motions, draw_sky, note
+from ._panels import COLOURS, draw_cmd, draw_parallax, draw_proper_motions, draw_sky
 from ._view import View, tangent_plane
 
 _COLUMN = 3.5  # inches, as most journals
@@ -276,7 +276,7 @@ def _plot(draw, view, ax, **projection):
 def _draw(draw, ax, view):
     draw(ax, view)
     if view.cluster is None:
-        note(ax, "no cluster found")
+        ax.set_title("no cluster found", loc="left")
 
 
 def _colour_bar(figure, axes, **kwargs):

@@ -53,11 +53,6 @@ def _scatter(ax, view, x, y, **kwargs):
     )
 
 
-def note(ax, text, y=0.96):
-    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
-    ax.text(0.5, y, text, transform=ax.transAxes, ha="center", va="top", zorder=4, bbox=box)
-
-
 def draw_proper_motions(ax, view):
     (x, y), half = view.window("pmra", "pmdec")
     _scatter(ax, view, view.values("pmra"), view.values("pmdec"))
@@ -85,7 +80,7 @@ def draw_parallax(ax, view):
 def draw_cmd(ax, view):
     if view.photometry is None:
         ax.set(xticks=[], yticks=[])
-        note(ax, "no magnitude and colour in this table", y=0.53)
+        ax.text(0.5, 0.5, "no magnitude and colour\nin this table", transform=ax.transAxes, ha="center", va="center")
         return
     magnitude, magnitude_label, colour, colour_label = view.photometry
     x, y = view.values(colour), view.values(magnitude)

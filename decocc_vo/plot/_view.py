@@ -131,9 +131,10 @@ def tangent_plane(view, region):
     wcs.wcs.crpix = [1, 1]
     wcs.wcs.cdelt = [-1 / 60, 1 / 60]
     wcs.wcs.radesys = "ICRS"
-    separation = sky_positions(view).separation(centre).to_value(u.deg)
-    reach = np.nanmax(separation) if region is None else max(region.radius.to_value(u.deg), np.nanmax(separation))
-    return wcs, 1.04 * 60 * np.degrees(np.tan(np.radians(min(reach, 80.0)))) or 1.0
+    half = np.nanmax(np.abs(wcs.world_to_pixel_values(view.values("ra"), view.values("dec"))), initial=0.0)
+    if region is not None:
+        half = max(half, 60 * np.degrees(np.tan(min(region.radius.to_value(u.rad), 1.4))))
+    return wcs, 1.04 * float(half) or 1.0
 
 
 def robust_range(values, members):
