@@ -5,7 +5,7 @@ Whatever the format, a table that is read back is the table that was written: va
 descriptions and the whole provenance in ``table.meta``.
 """
 
-from ._files import read_table, write_table
+from ._files import file_format, read_table, write_table
 from ._votable import read_votable, to_votable, write_votable
 
-__all__ = ["read_table", "read_votable", "to_votable", "write_table", "write_votable"]
+__all__ = ["file_format", "read_table", "read_votable", "to_votable", "write_table", "write_votable"]

@@ -30,7 +30,8 @@ _ENDINGS = {
 _PARQUET_KEY = b"IVOA.VOTable-Parquet.content"
 
 
-def _format(path):
+def file_format(path):
+    """Which format a file's ending asks for; an InputError where none is known."""
     try:
         suffix = Path(path).suffix.lower()
     except TypeError:
@@ -82,7 +83,7 @@ def write_table(table, path, *, overwrite=True):
     >>> read_table(path).meta
     {'release': 'Gaia DR3'}
     """
-    kind = _format(path)
+    kind = file_format(path)
     if kind == "votable":
         write_votable(table, path, overwrite=overwrite)
         return
@@ -112,7 +113,7 @@ def read_table(path):
     ServiceError
         If the file cannot be read.
     """
-    kind = _format(path)
+    kind = file_format(path)
     if kind == "votable":
         return read_votable(path)
     path = Path(path).expanduser()

@@ -1,0 +1,63 @@
+"""``decocc-vo live``: stay in TOPCAT and Aladin, and work on the tables they send."""
+
+from ..exceptions import InputError
+from ._compiled import keep_compiled
+from ._methods import PRESETS, make_method
+from ._sources import mapping
+
+NAME = "live"
+HELP = "stay connected to TOPCAT and Aladin, and find members in the tables they send"
+DESCRIPTION = (
+    "Join the SAMP hub as DECOCC: a table that is sent is fitted, and its members light up; rows that are selected "
+    "start a refit. Ctrl-C leaves the hub."
+)
+EXAMPLE = """\
+example, with TOPCAT open (then use Interop, Send table to, DECOCC):
+  decocc-vo live --selection seed
+
+exit codes: 0 left by Ctrl-C; 2 wrong use; 3 there is no hub (--hub starts one)
+"""
+
+
+def add_arguments(parser):
+    """The options of ``decocc-vo live``."""
+    parser.add_argument(
+        "--selection",
+        choices=("region", "field", "seed"),
+        default="region",
+        help="what selected rows are: the new region, field stars, or members to start from (default: region)",
+    )
+    parser.add_argument("--hub", action="store_true", help="start a SAMP hub where none runs")
+    parser.add_argument("--send", metavar="PROGRAM", default="all", help="who gets the results: topcat, aladin or all")
+    parser.add_argument(
+        "--columns", type=mapping, metavar="NAME=YOURS,...", help="names of the tables' columns: pmra=pmRA,parallax=plx"
+    )
+    parser.add_argument("--preset", choices=PRESETS, default="default", help="thesis: the published recipe of DECOCC")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default: 0)")
+    parser.add_argument(
+        "--compilation-cache", metavar="DIR", help="folder in which JAX keeps compiled programs for the next run"
+    )
+
+
+def run(options):
+    """Run the command; returns the exit code."""
+    if options.preset == "thesis":
+        msg = "'preset' thesis cannot start from a selection; leave it out"
+        raise InputError(msg)
+    from ..samp import LiveSession
+
+    keep_compiled(options.compilation_cache)
+    session = LiveSession(
+        make_method("decocc", options.preset, options.seed).fit,
+        selection=options.selection,
+        hub=options.hub,
+        client=options.send,
+        columns=options.columns,
+        on_line=None if options.quiet else _print,
+    )
+    session.run_forever()
+    return 0
+
+
+def _print(line):
+    print(line, flush=True)

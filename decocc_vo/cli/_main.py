@@ -1,0 +1,137 @@
+"""``main``: parse, run a command, and turn whatever happens into a line and an exit code."""
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+import warnings
+
+from .. import __version__
+from ..exceptions import DecoccError, ServiceError
+from . import _fetch, _live, _run
+
+__all__ = ["main"]
+
+_COMMANDS = (_run, _fetch, _live)
+
+BAD_INPUT, FAILED, INTERRUPTED, PIPE_CLOSED = 2, 3, 130, 141
+
+_EXAMPLE = """\
+example, without network (the Hyades among the stars of Hipparcos-2):
+  decocc-vo run "Melotte 25" --survey hipparcos2 --output hyades.vot
+
+exit codes: 0 done; 1 ran well and found no cluster; 2 wrong use or bad input;
+  3 a service, a program or a file failed; 130 interrupted
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message):
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def make_parser():
+    """The parser of ``decocc-vo`` and all its commands."""
+    parser = _Parser(
+        prog="decocc-vo",
+        description="Find the members of open clusters with deep embedded clustering, inside the Virtual Observatory.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"decocc-vo {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    for module in _COMMANDS:
+        command = commands.add_parser(
+            module.NAME,
+            help=module.HELP,
+            description=module.DESCRIPTION,
+            epilog=module.EXAMPLE,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(command)
+        command.add_argument("--quiet", action="store_true", help="no progress and no notes, errors only")
+        command.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(args=None):
+    """
+    Run ``decocc-vo``.
+
+    Parameters
+    ----------
+    args : list of str, optional
+        The arguments; by default those of the process.
+
+    Returns
+    -------
+    code : int
+        0 done, 1 no cluster found, 2 wrong use or bad input, 3 a service, a program or a file failed, 130
+        interrupted.
+    """
+    try:
+        options = make_parser().parse_args(args)
+    except SystemExit as stop:  # argparse has printed what there is to say
+        return stop.code or 0
+    with _talking(options):
+        try:
+            code = options.run(options)
+            sys.stdout.flush()
+            return code
+        except DecoccError as error:
+            return _failed(options, error, FAILED if isinstance(error, ServiceError) else BAD_INPUT)
+        except KeyboardInterrupt:
+            return _failed(options, "interrupted; files that were named as written are complete", INTERRUPTED)
+        except BrokenPipeError:  # the reader of our output has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return PIPE_CLOSED
+        except MemoryError:
+            return _failed(options, "the memory was not enough; take a smaller region or brighter stars", FAILED)
+        except OSError as error:
+            return _failed(options, error, FAILED)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            hint = "this is a bug in decocc_vo: run again with --debug, and report what it prints with the command"
+            return _failed(options, f"{reason}\n{hint}", FAILED)
+
+
+def _failed(options, error, code):
+    if options.debug:
+        logging.getLogger("decocc_vo").debug("", exc_info=True)
+    lines = [" ".join(line.split()) for line in str(error).splitlines()] or [type(error).__name__]
+    print(f"decocc-vo {options.command}: " + "\n".join(lines[:2]), file=sys.stderr)
+    return code
+
+
+@contextlib.contextmanager
+def _talking(options):
+    """While a command runs, notes and warnings go to stderr, a line each."""
+    logger = logging.getLogger("decocc_vo")
+    level = logging.DEBUG if options.debug else logging.ERROR if options.quiet else logging.WARNING
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("decocc-vo: %(message)s"))
+    notes = logging.getLogger("decocc_vo.cli")  # what the commands tell while they run
+    before = logger.level, notes.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    logger.propagate = False
+    notes.setLevel(min(level, logging.INFO) if not options.quiet else level)
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        logger.warning("%s", " ".join(str(message).split()))
+
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before[2]
+        logger.setLevel(before[0])
+        notes.setLevel(before[1])

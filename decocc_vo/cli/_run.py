@@ -1,0 +1,134 @@
+"""``decocc-vo run``: from a cluster's name, or a table of stars, to its members."""
+
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..exceptions import InputError
+from ._compiled import keep_compiled
+from ._methods import METHODS, PRESETS, make_method
+from ._show import as_json, as_text
+from ._sources import add_region_arguments, add_service_arguments, check_folder, find_stars, mapping, print_query
+
+NAME = "run"
+HELP = "find the members of a cluster and characterise it"
+DESCRIPTION = "Find the members of a cluster and print its characterisation."
+EXAMPLE = """\
+examples:
+  decocc-vo run "Melotte 25" --survey hipparcos2 --output hyades.vot --plots plots
+  decocc-vo run "M 67" --survey gaia_dr3 --radius 40arcmin --where "phot_g_mean_mag < 18"
+  decocc-vo run --stars field.fits --method hdbscan --format json
+
+exit codes: 0 done; 1 ran well and found no cluster; 2 wrong use or bad input;
+  3 a service, a program or a file failed
+"""
+
+log = logging.getLogger("decocc_vo.cli")
+
+
+def add_arguments(parser):
+    """The options of ``decocc-vo run``."""
+    add_region_arguments(parser)
+    source = parser.add_argument_group("stars")
+    source.add_argument(
+        "--stars", metavar="FILE", help="FITS, VOTable, ECSV, CSV or Parquet; the region is then the table's footprint"
+    )
+    source.add_argument(
+        "--columns", type=mapping, metavar="NAME=YOURS,...", help="names of the file's columns: pmra=pmRA,parallax=plx"
+    )
+    source.add_argument("--release", help="release the file's stars come from, where the file does not say")
+    add_service_arguments(source)
+    method = parser.add_argument_group("method")
+    method.add_argument("--method", choices=METHODS, default="decocc", help="default: decocc")
+    method.add_argument("--preset", choices=PRESETS, default="default", help="thesis: the published recipe of DECOCC")
+    method.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default: 0)")
+    method.add_argument(
+        "--compilation-cache", metavar="DIR", help="folder in which JAX keeps compiled programs for the next run"
+    )
+    out = parser.add_argument_group("results")
+    out.add_argument(
+        "--output", metavar="FILE", help="write all stars with their probabilities: .vot .fits .ecsv .parquet"
+    )
+    out.add_argument("--plots", metavar="DIR", help="write the figures there, as PNG and PDF")
+    out.add_argument("--send", metavar="PROGRAM", help="send the table by SAMP: topcat, aladin or all")
+    out.add_argument("--hub", action="store_true", help="start a SAMP hub where none runs")
+    out.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed (default: text)")
+
+
+def run(options):
+    """Run the command; returns the exit code."""
+    method = make_method(options.method, options.preset, options.seed)
+    if options.hub and options.send is None:
+        msg = "'hub' starts a hub for 'send', and there is nothing to send; add --send topcat"
+        raise InputError(msg)
+    _check_paths(options)
+    if options.show_query:
+        return print_query(options)
+    stars, region, inside = find_stars(options)
+    log.info("%d stars from %s", len(stars), stars.meta["source"])
+    if options.method == "decocc":
+        keep_compiled(options.compilation_cache)
+    result = _fit(method, stars, region, inside)
+    files = _write(options, result, region)
+    sent = _send(options, result, region)
+    if options.format == "json":
+        print(as_json(result, region, stars, files))
+    else:
+        print(as_text(result, region, stars, sys.stdout.encoding))
+        for label, paths in (("table", [options.output]), ("plots", [options.plots]), ("sent to", sent)):
+            for path in filter(None, paths):
+                print(f"  {label:<13s}{path}")
+    return 0 if result.found else 1
+
+
+def _check_paths(options):
+    """Refuse what could not be written before the work is done."""
+    if options.output is not None:
+        from ..votable import file_format
+
+        file_format(options.output)
+        check_folder(options.output)
+
+
+def _fit(method, stars, region, inside):
+    """Fit the stars of the region; those of a file that lie outside come back masked, like all that are not used."""
+    if inside is None or inside.all():
+        return method.fit(stars, region)
+    result = method.fit(stars[inside], region)
+    table, outside = stars.copy(), int(np.count_nonzero(~inside))
+    for column in result.table.itercols():
+        if column.name not in stars.colnames:
+            table[column.name] = np.ma.masked_all(len(stars), column.dtype)
+            table[column.name][inside] = column
+            table[column.name].info.description = column.description
+            table[column.name].unit, table[column.name].meta = column.unit, column.meta
+    unused = {"stars_not_used": result.diagnostics["stars_not_used"] + outside}
+    table.meta = {**result.table.meta, "decocc": {**result.table.meta["decocc"], **unused}}
+    return replace(result, table=table, diagnostics={**result.diagnostics, **unused})
+
+
+def _write(options, result, region):
+    """Write what was asked for; returns the files' names."""
+    files = []
+    if options.output is not None:
+        from ..votable import write_table
+
+        write_table(result.table, Path(options.output).expanduser())
+        files.append(options.output)
+    if options.plots is not None:
+        from ..plot import save_plots
+
+        files += [str(path) for path in save_plots(result, Path(options.plots).expanduser(), region=region)]
+    return files
+
+
+def _send(options, result, region):
+    """Send the table to the programs that were named; returns their names."""
+    if options.send is None:
+        return []
+    from ..samp import send_table
+
+    return send_table(result.table, options.send, name=region and region.name, hub=options.hub)

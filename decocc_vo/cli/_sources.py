@@ -1,0 +1,173 @@
+"""Which stars a command is about: the options for them, and the table and region they stand for."""
+
+from pathlib import Path
+
+from ..exceptions import InputError, ServiceError
+
+__all__ = [
+    "add_region_arguments",
+    "add_service_arguments",
+    "check_folder",
+    "find_region",
+    "find_stars",
+    "mapping",
+    "print_query",
+    "query_options",
+]
+
+
+def add_region_arguments(parser):
+    """TARGET, ``--center`` and ``--radius``."""
+    parser.add_argument("target", metavar="TARGET", nargs="?", help="name of the cluster: 'Melotte 25', 'M 67'")
+    group = parser.add_argument_group("region")
+    group.add_argument("--center", metavar="'RA DEC'", help="ICRS centre: '66.725 15.867' or '04 26 54 +15 52 00'")
+    group.add_argument(
+        "--radius", metavar="ANGLE", help="radius with its unit: 60arcmin, 1.5deg (default: 1.5 times the catalogued)"
+    )
+
+
+def add_service_arguments(group):
+    """How the stars of a Gaia release are fetched."""
+    group.add_argument(
+        "--survey",
+        metavar="NAME",
+        help="hipparcos2 (needs no network), gaia_dr2, gaia_edr3, gaia_dr3 or gaia_dr4; the site's default is gaia_dr3",
+    )
+    group.add_argument(
+        "--archive",
+        metavar="URL",
+        help="archive to look in first and to keep what comes: a DuckDB file or postgresql://",
+    )
+    group.add_argument("--url", help="TAP service: esa, aip, gavo, vizier, or its URL")
+    group.add_argument(
+        "--where", metavar="ADQL", action="append", help="condition on the stars, such as 'phot_g_mean_mag < 18'"
+    )
+    group.add_argument("--offline", action="store_true", help="open no connection: the archive has the stars, or not")
+    group.add_argument("--show-query", action="store_true", help="print the ADQL query and stop")
+
+
+def mapping(text):
+    """``"pmra=pmRA,parallax=plx"`` as a mapping."""
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(name.strip() and theirs.strip() for name, _, theirs in pairs):
+        raise ValueError(text)
+    return {name.strip(): theirs.strip() for name, _, theirs in pairs}
+
+
+mapping.__name__ = "mapping NAME=YOURS[,NAME=YOURS]"  # argparse's word for it
+
+
+def query_options(options):
+    """Keyword arguments of `decocc_vo.query_region` for the survey's source."""
+    from ..columns import get_release
+    from ..config import conf
+
+    given = {"url": options.url, "where": options.where, "archive": options.archive}
+    if get_release(options.survey or conf.survey).key == "hipparcos2":
+        unused = next((name for name, value in given.items() if value), None)
+        if unused:
+            msg = f"'{unused}' is for Gaia's releases; hipparcos2 comes with the install and has no query"
+            raise InputError(msg)
+        return {}
+    given["archive"] = given["archive"] or conf.archive_url or True
+    return {**given, "offline": options.offline, "progress": False if options.quiet else None}
+
+
+def print_query(options):
+    """Print what the survey would be asked; returns the exit code."""
+    from ..stars.tap import Query
+
+    if getattr(options, "stars", None) is not None:
+        msg = "'show-query' shows what a survey is asked, and 'stars' is a file"
+        raise InputError(msg)
+    print(Query.of(find_region(options), options.survey, where=options.where, url=options.url).text)
+    return 0
+
+
+def check_folder(path):
+    """Refuse a file to write whose folder is not there, before the work is done."""
+    folder = Path(path).expanduser().parent
+    if not folder.is_dir():
+        msg = f"{str(folder)!r} is no folder; make it, or write elsewhere"
+        raise ServiceError(msg)
+
+
+def find_region(options):
+    """The cone that the options name."""
+    from ..region import ClusterRegion
+
+    if options.center is not None:
+        if options.radius is None:
+            msg = "'radius' is needed with 'center', such as --radius 60arcmin"
+            raise InputError(msg)
+        return ClusterRegion.from_text(options.center, options.radius, options.target)
+    if options.target is None:
+        msg = "'TARGET' is missing: name a cluster, or give --center and --radius"
+        raise InputError(msg)
+    try:
+        return ClusterRegion.from_name(options.target, options.radius, False if options.offline else None)
+    except ServiceError as error:
+        if options.survey != "hipparcos2":
+            raise
+        raise InputError(str(error)) from None  # this survey needs no service: what is wrong is the name
+
+
+def find_stars(options):
+    """
+    The stars that the options name.
+
+    Returns
+    -------
+    stars : `~astropy.table.Table`
+    region : `~decocc_vo.region.ClusterRegion`
+    inside : `~numpy.ndarray` of bool or None
+        Which rows of a file lie in the cone that was asked for; None where all do.
+    """
+    if options.stars is not None:
+        return _stars_of_file(options)
+    from ..stars import query_region
+
+    for name in ("columns", "release"):
+        if getattr(options, name) is not None:
+            msg = f"'{name}' says how to read the file of --stars, and there is none"
+            raise InputError(msg)
+    region = find_region(options)
+    stars = query_region(region, options.survey, **query_options(options))
+    if len(stars) == 0:
+        msg = f"'region' holds no star of {stars.meta['release']} ({region}); take a larger radius"
+        raise InputError(msg)
+    return stars, region, None
+
+
+def _stars_of_file(options):
+    from ..columns import conform, usable_rows
+    from ..region import ClusterRegion
+    from ..stars.files import read_stars
+
+    unused = ("survey", "archive", "url", "where", "show_query")
+    for name in unused:
+        if getattr(options, name):
+            msg = f"'stars' is a file, and '{name.replace('_', '-')}' asks a survey; leave one of them out"
+            raise InputError(msg)
+    stars = read_stars(options.stars, options.columns, options.release)
+    name = options.target or Path(options.stars).name.partition(".")[0]
+    known = conform(stars)
+    usable = known[usable_rows(known)]
+    if len(usable) < 3:  # no footprint; the method says how many it needs
+        return stars, None, None
+    footprint = ClusterRegion.from_table(usable, name)
+    if options.center is None and options.radius is None:
+        return stars, footprint, None
+    if options.center is None:
+        region = ClusterRegion(footprint.center, options.radius, name)
+    elif options.radius is None:
+        region = ClusterRegion.from_text(options.center, footprint.radius, name)
+        reach = region.center.separation(footprint.center) + footprint.radius
+        return stars, ClusterRegion(region.center, reach, name), None
+    else:
+        region = ClusterRegion.from_text(options.center, options.radius, name)
+    inside = region.contains(known["ra"], known["dec"])
+    if not inside.any():
+        msg = f"'center' and 'radius' hold no star of the file: {region}; its stars are in {footprint}"
+        raise InputError(msg)
+    return stars, region, inside
