@@ -59,6 +59,21 @@ class Mail:
             entry.owed.add(_ANYONE)
         self.settle([entry])
 
+    def highlight(self, entry, row):
+        """Let the holders of a table highlight a row; gives the names of those that did."""
+        connection, done = self._connection, []
+        if connection is None:
+            return done
+        params = {"url": entry.result_url, "table-id": entry.result_id, "row": str(row)}
+        for program in connection.programs():
+            if ("id", program.id) in entry.holders and program.takes("table.highlight.row"):
+                try:
+                    connection.call(program, "table.highlight.row", params, ATTEMPT_SECONDS)
+                    done.append(program.name)
+                except (ServiceError, TimeoutError) as exc:
+                    self.on_problem(f"{entry.name}: {exc}")
+        return done
+
     def settle(self, entries):
         """Hand what is owed to the programs that are there."""
         connection = self._connection

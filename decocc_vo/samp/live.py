@@ -249,6 +249,24 @@ class LiveSession:
         entry = LiveTable.of(table, name=name, table_id=table_key(table), region=region, columns=self.columns)
         return self._accept(entry)
 
+    def highlight(self, entry, row):
+        """
+        Show one star in every program that has the table.
+
+        Parameters
+        ----------
+        entry : LiveTable
+        row : int
+            Its row number.
+
+        Returns
+        -------
+        names : list of str
+            The programs that show it.
+        """
+        row = messages.row_number({"row": int(row)}, len(entry.table))
+        return self._mail.highlight(entry, row)
+
     # -- the hub -------------------------------------------------------------------------------------------------
 
     def _join(self):
