@@ -11,8 +11,8 @@ __all__ = ["Peak", "find_peaks", "intrinsic_dispersion", "thin"]
 _NEIGHBOURS = (8, 16, 32)
 _INNER, _OUTER = 2.5, 5.0  # sigma: a group's core, and the shell around it that stands for the field
 _SHELL_VOLUME = (_OUTER / _INNER) ** 3 - 1
-_RADII = (0.05, 0.1, 0.2, 0.35, 0.6)  # Plummer radii tried, in footprint radii
-_PEAKS = 60  # kept of each number of neighbours
+_RADII = (0.05, 0.12, 0.25, 0.5)  # Plummer radii tried, in footprint radii
+_PEAKS = 30  # kept of each number of neighbours
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,11 @@ def _peaks_of(points):
 
 def _concentration(obs, centre, core, excluded):
     """Log likelihood ratio of a Plummer profile against the field's own distribution for the core's positions."""
-    r2 = np.sum((obs.xy[core] - centre) ** 2, axis=1)
-    field2 = np.sum((obs.xy[excluded] - centre) ** 2, axis=1)
-    best = 0.0
-    for radius in _RADII:
-        a2 = (radius * obs.footprint) ** 2
-        ratio = (1 + r2 / a2) ** -2 / max(np.mean((1 + field2 / a2) ** -2), 1e-6)
-        for share in (0.25, 0.5, 0.75, 0.95):
-            best = max(best, float(np.sum(np.log1p(share * (ratio - 1)))))
-    return best
+    a2 = (np.array(_RADII) * obs.footprint)[:, None] ** 2
+    r2, field2 = (np.sum((obs.xy[rows] - centre) ** 2, axis=1) for rows in (core, excluded))
+    norm = np.maximum(np.mean((1 + field2 / a2) ** -2, axis=1, keepdims=True), 1e-6)
+    excess = (1 + r2 / a2) ** -2 / norm - 1
+    return max(0.0, *(float(np.log1p(share * excess).sum(axis=1).max()) for share in (0.3, 0.6, 0.95)))
 
 
 def find_peaks(obs, z, seed=0, most=6, search=12_000):
@@ -126,6 +122,7 @@ def find_peaks(obs, z, seed=0, most=6, search=12_000):
     samples = [thin(n, search, seed)]
     if n > search and np.isfinite(obs.mag).sum() > search // 2:
         samples.append(np.sort(np.argsort(obs.mag, kind="stable")[:search]))
+    error = np.sqrt(np.median(np.einsum("nii->ni", obs.cov), axis=0))
     peaks = []
     for rows in samples:
         part = obs.take(rows)
@@ -133,9 +130,15 @@ def find_peaks(obs, z, seed=0, most=6, search=12_000):
         for points in (z[rows], np.hstack([z[rows], 1.5 * part.xy / obs.footprint])):
             centres += [np.median(part.x[around], axis=1) for around in _peaks_of(points)]
         if centres:
-            peaks += _measure(part, np.unique(np.concatenate(centres), axis=0), seed)
-    error = np.sqrt(np.median(np.einsum("nii->ni", obs.cov), axis=0))
+            peaks += _measure(part, _merge(np.concatenate(centres), error), seed)
     return _distinct(peaks, error, most)
+
+
+def _merge(centres, error):
+    """One of the centres of each cell half as wide as a cluster there would be."""
+    cell = 0.5 * np.hypot(intrinsic_dispersion(centres[:, 2]), 0.3 * error)
+    _, first = np.unique(np.round(centres / cell).astype(np.int64), axis=0, return_index=True)
+    return centres[np.sort(first)]
 
 
 def _measure(obs, centres, seed):
@@ -156,7 +159,7 @@ def _measure(obs, centres, seed):
             expected = np.sum((distance2 >= _INNER**2) & (distance2 < _OUTER**2)) / _SHELL_VOLUME + 1.0
             contrast = max(inner * np.log(inner / expected) - (inner - expected), 0.0) if inner > expected else 0.0
             excluded = np.flatnonzero(distance2 >= _OUTER**2)
-            excluded = excluded[thin(len(excluded), 4096, seed)]
+            excluded = excluded[thin(len(excluded), 1024, seed)]
             xy = np.median(obs.xy[core], axis=0)
             concentration = _concentration(obs, xy, core, excluded) if len(excluded) > 20 else 0.0
             peaks.append(Peak(centre, xy, max(inner - expected, 3.0), contrast, concentration))

@@ -1,0 +1,214 @@
+"""
+The deep part of the default method: an encoder and a clustering layer, trained beforehand, that correct the mixture.
+
+A star's context (`~decocc_vo.embedding.context`) is encoded into a small latent space, in which members and field have
+a centre each. The logarithm of the ratio of the star's Student's t kernels to the two, the soft assignment of Deep
+Embedded Clustering (Xie, Girshick & Farhadi 2016, ICML 48, 478), is added to the mixture's logit. Several networks
+that differ only in their seed are averaged.
+"""
+
+import json
+from functools import lru_cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from .context import FEATURES
+
+__all__ = ["Head", "HeadWeights", "correct", "embed", "load_head", "save_head", "train_heads"]
+
+LATENT, HIDDEN = 8, (64, 48)
+_CLIP = 4.0  # standard deviations a feature may be from its mean
+_NOISE = 0.1  # standard deviations of noise on the features in training
+BLEND = 0.65  # share of the networks' logit in the answer; the rest is the mixture's
+
+
+class Head(nnx.Module):
+    """Encoder of the standardised context, and the two centres of the clustering layer."""
+
+    def __init__(self, rngs):
+        self.first = nnx.Linear(len(FEATURES), HIDDEN[0], rngs=rngs)
+        self.second = nnx.Linear(HIDDEN[0], HIDDEN[1], rngs=rngs)
+        small = nnx.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
+        self.latent = nnx.Linear(HIDDEN[1], LATENT, kernel_init=small, rngs=rngs)
+        centre = 0.5 * jnp.ones(LATENT) / np.sqrt(LATENT)
+        self.centres = nnx.Param(jnp.stack([-centre, centre]))
+
+    def encode(self, x):
+        """Latent place of standardised features: (..., LATENT)."""
+        return self.latent(jax.nn.gelu(self.second(jax.nn.gelu(self.first(x)))))
+
+    def __call__(self, x):
+        """Log ratio of the assignments to members and to field, one degree of freedom: (...,)."""
+        distance2 = jnp.sum((self.encode(x)[..., None, :] - self.centres[...]) ** 2, axis=-1)
+        return jnp.log1p(distance2[..., 0]) - jnp.log1p(distance2[..., 1])
+
+
+class HeadWeights(NamedTuple):
+    """Parameters of the networks, stacked along a first axis, and the standardisation of the features."""
+
+    parameters: nnx.State
+    mean: np.ndarray
+    scale: np.ndarray
+
+
+def _graph():
+    return nnx.split(Head(nnx.Rngs(0)))
+
+
+def _standardise(x, mean, scale):
+    return jnp.clip((x - mean) / scale, -_CLIP, _CLIP)
+
+
+@jax.jit
+def _corrections(parameters, x, mean, scale):
+    graph, _ = _graph()
+    return jax.vmap(lambda state: nnx.merge(graph, state)(_standardise(x, mean, scale)))(parameters)
+
+
+@jax.jit
+def _latents(parameters, x, mean, scale):
+    graph, _ = _graph()
+    return jax.vmap(lambda state: nnx.merge(graph, state).encode(_standardise(x, mean, scale)))(parameters)
+
+
+def _padded(x, smallest=256):
+    size = smallest
+    while size < len(x):
+        size *= 2
+    return np.concatenate([x, np.zeros((size - len(x), x.shape[1]))]).astype(np.float32)
+
+
+def correct(weights, features, blend=BLEND):
+    """
+    Correct the mixture's logit.
+
+    Parameters
+    ----------
+    weights : HeadWeights
+        From `load_head`.
+    features : `~numpy.ndarray`, shape (m, number of features)
+        From `~decocc_vo.embedding.context.context_features`; the first column is the mixture's logit.
+    blend : float
+        Share of the networks in the answer.
+
+    Returns
+    -------
+    logit : `~numpy.ndarray`, shape (networks, m)
+    """
+    if len(features) == 0:
+        return np.zeros((len(weights.parameters["centres"]), 0))
+    change = _corrections(weights.parameters, _padded(features), weights.mean, weights.scale)
+    return features[:, 0] + blend * np.asarray(change, float)[:, : len(features)]
+
+
+def embed(weights, features):
+    """Latent places under the first network, shape (m, LATENT), and its two centres (field, members)."""
+    latent = _latents(weights.parameters, _padded(features), weights.mean, weights.scale)
+    return np.asarray(latent)[0, : len(features)], np.asarray(weights.parameters["centres"][...])[0]
+
+
+def train_heads(features, truth, weight, *, networks=4, steps=2000, batch=2048, seed=0):
+    """
+    Train the networks on stars whose membership is known.
+
+    The loss is the cross entropy of the corrected logit; stars are drawn by weight. The whole run is one compiled scan.
+
+    Parameters
+    ----------
+    features : `~numpy.ndarray`, shape (n, number of features)
+        Contexts.
+    truth : `~numpy.ndarray`, shape (n,)
+        1 for a member, 0 for a field star.
+    weight : `~numpy.ndarray`, shape (n,)
+        How often a star is drawn, relative to others.
+    networks, steps, batch, seed : int
+        How many networks, steps of AdamW, stars a step; and the seed.
+
+    Returns
+    -------
+    weights : HeadWeights
+    losses : `~numpy.ndarray`, shape (networks, steps)
+    """
+    probability = weight / weight.sum()
+    mean = np.average(features, axis=0, weights=probability)
+    scale = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=probability)) + 1e-3
+    mean, scale = mean.astype(np.float32), scale.astype(np.float32)
+    x, y = jnp.asarray(features, jnp.float32), jnp.asarray(truth, jnp.float32)
+    cumulative = jnp.asarray(np.cumsum(probability), jnp.float32)
+    optimiser = optax.adamw(optax.cosine_decay_schedule(3e-3, steps), weight_decay=3e-3)
+    graph, _ = _graph()
+
+    def loss(state, key):
+        draw, shake = jax.random.split(key)
+        rows = jnp.minimum(jnp.searchsorted(cumulative, jax.random.uniform(draw, (batch,))), len(x) - 1)
+        inputs = _standardise(x[rows], mean, scale)
+        inputs = inputs + _NOISE * jax.random.normal(shake, inputs.shape)
+        logit = x[rows, 0] + nnx.merge(graph, state)(inputs)
+        return optax.sigmoid_binary_cross_entropy(logit, y[rows]).mean()
+
+    def train(key):
+        state = nnx.state(Head(nnx.Rngs(key)))
+
+        def step(carry, key):
+            state, momenta = carry
+            value, gradient = jax.value_and_grad(loss)(state, key)
+            updates, momenta = optimiser.update(gradient, momenta, state)
+            return (optax.apply_updates(state, updates), momenta), value
+
+        (state, _), losses = jax.lax.scan(step, (state, optimiser.init(state)), jax.random.split(key, steps))
+        return state, losses
+
+    trained = [jax.jit(train)(key) for key in jax.random.split(jax.random.key(seed), networks)]
+    states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(state for state, _ in trained))
+    return HeadWeights(states, mean, scale), np.stack([losses for _, losses in trained])
+
+
+def _flatten(parameters):
+    return {"/".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(parameters)}
+
+
+def save_head(weights, path, **metadata):
+    """Write the weights to a safetensors file, with text about how they were made."""
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.asarray(leaf[...]) for name, leaf in _flatten(weights.parameters).items()}
+    arrays |= {"mean": weights.mean, "scale": weights.scale}
+    save_file(arrays, path, metadata={"features": json.dumps(FEATURES), **{k: str(v) for k, v in metadata.items()}})
+
+
+@lru_cache(maxsize=4)
+def load_head(path=None):
+    """
+    Read weights.
+
+    Parameters
+    ----------
+    path : str, optional
+        File written by `save_head`; default: the one that comes with the package.
+
+    Returns
+    -------
+    weights : HeadWeights
+
+    Raises
+    ------
+    ValueError
+        If the file was made for other features.
+    """
+    from safetensors import safe_open
+
+    path = path or str(files("decocc_vo.embedding") / "weights" / "head.safetensors")
+    with safe_open(path, "numpy") as stored:
+        if json.loads(stored.metadata()["features"]) != list(FEATURES):
+            msg = f"'path' {path!r} was trained on other features; train it again with python -m decocc_vo.pretrain"
+            raise ValueError(msg)
+        arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    _, template = _graph()
+    flat = [(p, leaf.replace(jnp.asarray(arrays["/".join(map(str, p))]))) for p, leaf in nnx.to_flat_state(template)]
+    return HeadWeights(nnx.from_flat_state(flat), arrays["mean"], arrays["scale"])
