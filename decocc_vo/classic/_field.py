@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import astropy.units as u
 import numpy as np
 
+from .._groups import EVIDENCE
 from ..columns import canonical_order, conform, floats, usable_rows
 from ..exceptions import InputError
 from ..membership import Candidate, assemble, requires
@@ -73,9 +74,8 @@ class Field:
         scale = (high - low) / 1.349  # one standard deviation, were they normal
         return np.arcsinh((x - middle) / np.where(scale > 0, scale, 1.0))
 
-    def membership(self, method, config, *, probability, group, significance, found, stop_reason, **diagnostics):
-        """The `Membership` of one group: its probabilities, or none if ``found`` is false."""
-        candidates = [Candidate(np.asarray(probability, float), float(significance), True)] if found else []
+    def membership(self, method, config, candidates, group, stop_reason, **diagnostics):
+        """Put the candidates, and the group of every star, into a `Membership`."""
         return assemble(
             self.table,
             self.stars,
@@ -85,9 +85,34 @@ class Field:
             group=np.asarray(group, np.int16),
             method=method,
             stop_reason=stop_reason,
-            settings=asdict(config),
+            settings={k: str(v) if isinstance(v, u.Quantity) else v for k, v in asdict(config).items()},
             diagnostics={**diagnostics, "seconds": time.perf_counter() - self.began},
         )
+
+
+def group_candidates(labels, strength, evidence):
+    """
+    The groups that hold as clusters, the one with the most evidence first, or the one that came closest.
+
+    Parameters
+    ----------
+    labels : `~numpy.ndarray`
+        Group of each star, shape (n,).
+    strength : `~numpy.ndarray`
+        Membership of each star in its own group, shape (n,).
+    evidence : dict of int to float
+        Evidence for each group in nats, from `~decocc_vo._groups.pick_group`.
+
+    Returns
+    -------
+    candidates : list of Candidate
+    """
+    ranked = sorted(evidence, key=evidence.get, reverse=True)
+    listed = [group for group in ranked if evidence[group] >= EVIDENCE] or ranked[:1]
+    return [
+        Candidate(np.where(labels == group, strength, 0.0), evidence[group], evidence[group] >= EVIDENCE)
+        for group in listed
+    ]
 
 
 def check_seed(seed):

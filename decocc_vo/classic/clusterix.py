@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import _groups
 from ..exceptions import InputError
+from ..membership import Candidate
 from ._field import Field
 
 __all__ = ["Clusterix", "density_bandwidth"]
@@ -126,7 +127,7 @@ class Clusterix:
         best = int(np.argmax(excess))
         area, evidence = areas[best], 0.5 * excess[best] ** 2
         probability = np.where(area.inner, grid.probability(pm, area), 0.0)
-        found = evidence >= _groups.EVIDENCE
+        found = bool(evidence >= _groups.EVIDENCE)
         said = (
             f"the largest excess of stars at one proper motion within {area.radius:.4g} arcmin is {excess[best]:.1f} "
             "standard deviations"
@@ -142,11 +143,9 @@ class Clusterix:
         return field.membership(
             "clusterix",
             self,
-            probability=probability,
-            group=np.where(found & (probability >= 0.5), 0, -1),
-            significance=evidence,
-            found=found,
-            stop_reason=sentence,
+            [Candidate(probability, evidence, found)],
+            np.where(found & (probability >= 0.5), 0, -1),
+            sentence,
             inner_radius_arcmin=area.radius,
             bandwidth_mas_yr=bandwidth,
             pm_limit_mas_yr=limit,

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import _groups
 from ..exceptions import InputError
-from ._field import Field, check_seed
+from ._field import Field, check_seed, group_candidates
 
 __all__ = ["DensityClassifier", "dbscan_epsilon"]
 
@@ -112,15 +112,12 @@ class DensityClassifier:
             notes["epsilon"] = self.epsilon or dbscan_epsilon(x, min_samples, seed=int(self.seed))
             labels, strength = _dbscan(x, notes["epsilon"], min_samples)
         pick = _groups.pick_group(labels, *field.motion)
-        chosen = labels == pick.group if pick.group >= 0 else np.zeros(len(labels), bool)
         return field.membership(
             self.method,
             self,
-            probability=np.where(chosen, strength, 0.0),
-            group=labels,
-            significance=pick.evidence.get(pick.group, np.nan),
-            found=pick.group >= 0,
-            stop_reason=f"{self.method.upper()} ended with {labels.max() + 1} groups. {pick.sentence}",
+            group_candidates(labels, strength, pick.evidence),
+            labels,
+            f"{self.method.upper()} ended with {labels.max() + 1} groups. {pick.sentence}",
             picked=pick.sentence,
             evidence=pick.evidence,
             **notes,

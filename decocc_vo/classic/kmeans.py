@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import _groups
 from ..exceptions import InputError
-from ._field import Field, check_seed
+from ._field import Field, check_seed, group_candidates
 
 __all__ = ["KMeansClassifier"]
 
@@ -79,11 +79,9 @@ class KMeansClassifier:
         return field.membership(
             "kmeans",
             self,
-            probability=np.where(labels == pick.group, 1.0, 0.0),
-            group=labels,
-            significance=pick.evidence.get(pick.group, np.nan),
-            found=pick.group >= 0,
-            stop_reason=f"K-Means ended with {k} groups. {pick.sentence}",
+            group_candidates(labels, np.ones(len(labels)), pick.evidence),
+            labels,
+            f"K-Means ended with {k} groups. {pick.sentence}",
             picked=pick.sentence,
             evidence=pick.evidence,
             n_clusters=k,

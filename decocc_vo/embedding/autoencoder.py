@@ -101,14 +101,14 @@ def bucket_size(n, *, multiple=128, ratio=1.25, smallest=1024):
     """
     Rows a table of ``n`` stars is padded to, so that tables of similar size share one compiled program.
 
-    The sizes grow by ``ratio`` from ``smallest`` and are whole numbers of batches of ``multiple`` rows: at most
-    a quarter of the rows is padding, where powers of two would make it half.
+    The sizes grow by ``ratio`` from ``smallest`` and are whole numbers of batches of ``multiple`` rows: from
+    ``smallest`` on about a fifth of the rows is padding at most, where powers of two would make it half.
 
     Examples
     --------
     >>> from decocc_vo.embedding.autoencoder import bucket_size
     >>> bucket_size(900), bucket_size(17_000), bucket_size(18_000)
-    (1024, 18304, 18304)
+    (1024, 18688, 18688)
     """
     size = smallest
     while size < n:
