@@ -6,6 +6,7 @@ descriptions and the whole provenance in ``table.meta``.
 """
 
 from ._files import file_format, read_table, write_table
-from ._votable import read_votable, to_votable, write_votable
+from ._reading import read_votable
+from ._votable import to_votable, write_votable
 
 __all__ = ["file_format", "read_table", "read_votable", "to_votable", "write_table", "write_votable"]

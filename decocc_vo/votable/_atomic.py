@@ -20,22 +20,32 @@ def atomic_path(path, overwrite=True):
     ServiceError
         If the folder does not exist, or writing fails.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(path).expanduser()
+    except TypeError:
+        msg = f"'path' must be a file's name, not {type(path).__name__}"
+        raise InputError(msg) from None
+    if not path.name:
         msg = f"'path' {path} is a folder; give a file's name"
         raise InputError(msg)
-    if path.exists() and not overwrite:
-        msg = f"'path' {path} exists; say overwrite=True, or give another name"
-        raise InputError(msg)
-    if not path.parent.is_dir():
-        msg = f"'path' {path}: the folder {path.parent} does not exist; create it first"
-        raise ServiceError(msg)
     temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{path.suffix}")
     try:
+        if path.is_dir():
+            msg = f"'path' {path} is a folder; give a file's name"
+            raise InputError(msg)
+        if path.exists() and not overwrite:
+            msg = f"'path' {path} exists; say overwrite=True, or give another name"
+            raise InputError(msg)
+        if not path.parent.is_dir():
+            msg = f"'path' {path}: the folder {path.parent} does not exist; create it first"
+            raise ServiceError(msg)
         yield temporary
         os.replace(temporary, path)
+    except ServiceError:
+        raise
     except OSError as error:
         msg = f"'path' {path} cannot be written: {error.strerror or error}"
         raise ServiceError(msg) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()

@@ -16,7 +16,8 @@ from ..columns import COLUMNS
 from ..exceptions import InputError, ServiceError
 from ._atomic import atomic_path
 from ._provenance import flatten, is_plain, unflatten
-from ._votable import _plain_table, _texts, parse_votable, read_votable, to_votable, write_votable
+from ._reading import parse_votable, read_votable
+from ._votable import as_texts, plain_table, to_votable, write_votable
 
 _ENDINGS = {
     ".vot": "votable",
@@ -129,7 +130,7 @@ def read_table(path):
 
 def _described(table):
     """A copy of plain columns, each of the registry's with unit, UCD and description."""
-    stars = _plain_table(table).copy()
+    stars = plain_table(table).copy()
     for column in stars.itercols():
         info = COLUMNS.get(column.name)
         if info is not None:
@@ -185,7 +186,7 @@ def _fits_column(column):
     if code is not None:
         note["dtype"], values = dtype.name, values.astype(code)
     elif dtype.kind == "O":
-        note["dtype"], values = dtype.name, _texts(column.name, np.ma.masked_array(values, mask), mask)[0].data
+        note["dtype"], values = dtype.name, as_texts(column.name, np.ma.masked_array(values, mask), mask)[0].data
     if dtype.kind == "S":
         note["dtype"] = dtype.str[1:]
     elif values.dtype.kind == "U" and not all(text.isascii() and text.isprintable() for text in values.ravel()):
@@ -307,7 +308,7 @@ def _arrow(column):
     mask = np.ma.getmaskarray(column)
     values = np.ma.getdata(np.ma.asarray(column))
     if values.dtype.kind in "SUO":
-        values = _texts(column.name, np.ma.masked_array(values, mask), mask)[0].data.astype(object)
+        values = as_texts(column.name, np.ma.masked_array(values, mask), mask)[0].data.astype(object)
         return pa.array(values, mask=mask, type=pa.string())
     if values.dtype.kind == "c":
         msg = f"'table' column {column.name!r} is complex, which Parquet cannot hold; write real and imaginary parts"

@@ -1,31 +1,27 @@
-"""VOTable 1.5 (BINARY2) with COOSYS, UCDs and provenance, and the way back."""
+"""VOTable 1.5 (BINARY2) with COOSYS, UCDs and provenance."""
 
-import base64
-import io
 import warnings
-import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 from astropy.io import votable
 from astropy.io.votable import tree
 from astropy.io.votable.ucd import check_ucd
-from astropy.table import Column, MaskedColumn, Table
+from astropy.table import Table
 from astropy.table.serialize import represent_mixins_as_columns
 from astropy.utils.xml.check import fix_id
 
 from .. import __version__
 from ..columns import COLUMNS, RELEASES
-from ..exceptions import InputError, ServiceError
+from ..exceptions import InputError
 from ._atomic import atomic_path
-from ._binary2 import Binary2Table, decode_rows, row_dtype
-from ._provenance import flatten, is_plain, unflatten
+from ._binary2 import Binary2Table
+from ._provenance import flatten, is_plain
 
-_MARK = "decocc_vo"
+MARK = "decocc_vo"
+"""Name of the INFO that says who wrote the file."""
 _COOSYS = "ICRS"
 _IN_FRAME = ("ra", "dec", "parallax", "pmra", "pmdec", "radial_velocity")
-_FIELD_META = ("ucd", "utype", "xtype")
 # numpy types a FIELD has a datatype for; every other is noted and restored.
 _NATIVE = {np.dtype(code) for code in ("u1", "i2", "i4", "i8", "f4", "f8", "c8", "c16")}
 _LARGER = {"b": "i2", "i1": "i2", "u2": "i4", "u4": "i8", "u8": "i8", "f2": "f4"}
@@ -70,9 +66,9 @@ def to_votable(table):
     >>> [(info.name, info.value) for info in document.resources[0].infos]
     [('ref_epoch', '2016.0'), ('decocc.seed', '0')]
     """
-    stars = _plain_table(table)
+    stars = plain_table(table)
     document = tree.VOTableFile(version="1.5")
-    document.infos.append(_info(_MARK, __version__))
+    document.infos.append(_info(MARK, __version__))
     document.infos[0].content = "Written by decocc_vo; an INFO below is text, or JSON where it reads as JSON"
     resource = tree.Resource(type="results")
     document.resources.append(resource)
@@ -146,74 +142,6 @@ def write_votable(table, path, *, overwrite=True):
         document.to_xml(str(temporary))
 
 
-def read_votable(path):
-    """
-    Read a VOTable; of one written by `write_votable` everything comes back as it was.
-
-    Of any other VOTable the first table is read, and its INFO elements become ``table.meta``.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-        Columns with nulls are masked columns, the others plain ones; NaN stays NaN.
-
-    Raises
-    ------
-    ServiceError
-        If the file cannot be read.
-    InputError
-        If it is not a VOTable.
-    """
-    try:
-        content = Path(path).expanduser().read_bytes()
-    except OSError as error:
-        msg = f"'path' {path} cannot be read: {error.strerror or error}"
-        raise ServiceError(msg) from error
-    try:
-        return parse_votable(content)
-    except (ET.ParseError, votable.exceptions.VOTableSpecError, IndexError, ValueError) as error:
-        msg = f"'path' {path} is not a VOTable that can be read: {' '.join(str(error).split())}"
-        raise InputError(msg) from error
-
-
-def parse_votable(content, columns=None):
-    """Table of a VOTable's bytes; ``columns`` are its data where they are not in the document (Parquet)."""
-    root = ET.fromstring(content)
-    stream = root.find(".//{*}TABLE/{*}DATA/{*}BINARY2/{*}STREAM")
-    ours = any(info.get("name") == _MARK for info in root.findall("{*}INFO"))
-    if ours and stream is not None:
-        # The rows are decoded here: astropy does it cell by cell, and takes NaN for null.
-        rows, stream.text = base64.b64decode(stream.text or ""), ""
-        content = ET.tostring(root)
-    document = votable.parse(io.BytesIO(content), verify="ignore")
-    resource = next(r for r in document.resources if r.tables) if document.resources else None
-    element = next(document.iter_tables())
-    infos = [(info.name, info.value) for info in resource.infos] if resource else []
-    if not ours:
-        table = element.to_table(use_names_over_ids=True)
-        table.meta.update(infos)
-        return table
-    if columns is None:
-        if stream is not None and row_dtype(element.fields) is not None:
-            columns = decode_rows(element.fields, rows)
-        else:
-            columns = [element.array[field.ID] for field in element.fields]
-    else:
-        rows = row_dtype(element.fields)
-        columns = [v.reshape(len(v), *rows[f"c{i}"].shape) for i, v in enumerate(columns)]
-    notes = unflatten((info.name, info.value) for info in element.infos)
-    table = Table(meta=unflatten(infos))
-    for field, values in zip(element.fields, columns, strict=True):
-        column = _column(field, values, notes)
-        table.add_column(column, name=column.name)
-    return table
-
-
 def _info(name, text):
     info = tree.Info(ID="info", name=name, value=text, config={"version_1_2_or_later": True})
     info.ID = None  # without one astropy makes it of the name, which another element may have
@@ -233,7 +161,7 @@ def _is_in_frame(name):
     return name in COLUMNS and name.removesuffix("_error") in _IN_FRAME
 
 
-def _plain_table(table):
+def plain_table(table):
     """A Table of plain columns: quantities by their unit, other mixins by their components."""
     if not isinstance(table, Table):
         msg = f"'table' must be an astropy Table, not {type(table).__name__}; give result.table"
@@ -248,7 +176,7 @@ def _storable(column):
     values, note = np.ma.asarray(column), {}
     mask = np.ma.getmaskarray(values)
     if values.dtype.kind in "OSU":
-        values, note = _texts(column.name, values, mask)
+        values, note = as_texts(column.name, values, mask)
     elif values.dtype.newbyteorder("=") not in _NATIVE:
         code = "b" if values.dtype.kind == "b" else values.dtype.str[1:]
         if code not in _LARGER or (code == "u8" and np.any(values.filled(0) > np.iinfo(np.int64).max)):
@@ -263,7 +191,7 @@ def _storable(column):
     return values, note
 
 
-def _texts(name, values, mask):
+def as_texts(name, values, mask):
     """Strings as str, and what type they were."""
     dtype = values.dtype
     if values.ndim > 1:
@@ -378,31 +306,3 @@ def _record_array(data, n_rows):
         array.data[name] = values.data
         array.mask[name] = np.ma.getmaskarray(values)
     return array
-
-
-def _column(field, values, notes):
-    """The column that was written: values, dtype, mask, unit, description and meta."""
-    name = next((key for key, note in notes.items() if note.get("id") == field.ID), field.name)
-    note = notes.get(name, {})
-    mask = np.ma.getmaskarray(values)
-    data = np.ma.getdata(values)
-    dtype = note.get("dtype")
-    if dtype is not None and dtype[:1] == "S":
-        data = np.array([text.encode() for text in data.tolist()], dtype=dtype)
-    elif dtype is not None:
-        data = data.astype(dtype)
-    mask = note.get("mask", mask)
-    column = MaskedColumn(data, mask=mask) if np.any(mask) else Column(data)
-    column.name = name
-    added = note.get("added", [])
-    if "description" not in added:
-        column.description = note.get("description", " ".join((field.description or "").split()) or None)
-    column.unit = u.Unit(note["unit"], parse_strict="silent") if "unit" in note else field.unit
-    column.format = note.get("format")
-    column.meta.update(note.get("meta", {}))
-    for key in _FIELD_META:
-        if key == "ucd" and "ucd" in note:
-            column.meta[key] = note[key]
-        elif getattr(field, key) is not None and key not in added:
-            column.meta[key] = getattr(field, key)
-    return column
