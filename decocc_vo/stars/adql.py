@@ -14,6 +14,7 @@ from ..exceptions import InputError
 __all__ = [
     "HEALPIX_ORDER",
     "area",
+    "bounding_cone",
     "box",
     "cone",
     "count",
@@ -34,7 +35,7 @@ LARGEST_ID = 2**63 - 1
 _REGULAR = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\b[A-Za-z_]\w*|.", re.DOTALL)
 _POSITION = ("ra", "dec")
-_NEEDED = ("source_id", "ra", "dec", "pmra", "pmdec", "parallax")
+NEEDED = ("source_id", "ra", "dec", "pmra", "pmdec", "parallax")
 
 
 def identifier(name):
@@ -211,6 +212,23 @@ def area(region, service=None):
     raise InputError(msg)
 
 
+def bounding_cone(region):
+    """Centre (SkyCoord) and radius in degrees of a cone around a region; the whole sky around a MOC."""
+    import astropy.units as u
+    from astropy.coordinates import SkyCoord
+
+    if hasattr(region, "to_depth29_ranges"):
+        return SkyCoord(0 * u.deg, 0 * u.deg), 180.0
+    if hasattr(region, "vertices"):
+        corners = region.vertices.icrs
+        center = SkyCoord(corners.cartesian.mean(), frame="icrs")
+        center = SkyCoord(center.spherical.lon, center.spherical.lat)
+        return center, float(center.separation(corners).max().deg)
+    if hasattr(region, "radius"):
+        return region.center.icrs, float(region.radius.to_value(u.deg))
+    return region.center.icrs, float(np.hypot(region.width.to_value(u.deg), region.height.to_value(u.deg)) / 2)
+
+
 def predicates(where):
     """
     The predicates a user adds, as a list: each is checked to stay within its parentheses.
@@ -319,7 +337,7 @@ def columns_of(release, service, columns=None):
     if missing:
         msg = f"'columns' names {', '.join(missing)}, which {release.name} at {service.url} does not have"
         raise InputError(msg)
-    return [name for name in there if name in _NEEDED or name in columns]
+    return [name for name in there if name in NEEDED or name in columns]
 
 
 def _where(conditions):

@@ -234,7 +234,7 @@ def query_region(
     >>> region = ClusterRegion.from_name("NGC 2632")
     >>> stars = query_region(region, "gaia_dr3", where="phot_g_mean_mag < 18")  # doctest: +SKIP
     """
-    query = wanted = Query.of(region, release, columns=columns, where=where, url=url)
+    query = Query.of(region, release, columns=columns, where=where, url=url)
     if maxrec is not None and int(maxrec) < 1:
         msg = "'maxrec' must be 1 or more; leave it out for all rows"
         raise InputError(msg)
@@ -245,11 +245,11 @@ def query_region(
         from .archive import StarArchive
 
         archive = StarArchive.of(archive)
-        stars = archive.find(query)
+        stars = archive.query_region(region, query.release, columns=columns, where=where)
         if stars is not None:
             return stars
-        if columns is not None:  # an archive keeps all columns, so that nothing is asked for twice
-            query = Query.of(region, release, where=where, url=url)
+        # An archive keeps all columns, so that nothing is asked for twice.
+        query = Query.of(region, query.release, where=where, url=url)
     else:
         archive = None
     if offline:
@@ -259,11 +259,8 @@ def query_region(
     options = {"deadline": deadline, "timeout": timeout, "tries": tries, "backoff": backoff}
     with Fetch(query, maxrec, int(part_rows), cache, progress, login, **options) as fetch:
         if archive is not None:
-            archive.ingest(query, fetch.tables(), fetch.total)
-            stars = archive.find(wanted)
-            if stars is None:
-                msg = f"{archive.url} does not give back what was just put into it"
-                raise ServiceError(msg)
+            fetch.keep_in(archive)
+            stars = archive.query_region(region, query.release, columns=columns, where=where)
             stars.meta["source"] = f"{query.service.url} ({query.service.table}), kept in {archive.url}"
         else:
             stars = fetch.stars()
@@ -329,6 +326,7 @@ class Fetch:
         """All rows as one table, sorted by source_id."""
         from astropy.table import vstack
 
+        self.download()
         tables = list(self.tables())
         stars = vstack(tables, metadata_conflicts="silent") if tables else empty(self.query.columns)
         ids = np.asarray(stars["source_id"])
@@ -343,27 +341,39 @@ class Fetch:
         stars.meta = self.query.meta(source=f"{service.url} ({service.table})", retrieved=now)
         return stars
 
+    def keep_in(self, archive):
+        """Put all rows into an archive, once the last of them has come: a writer keeps others waiting."""
+        self.download()
+        query = self.query
+        service = f"{query.service.url} ({query.service.table})"
+        options = {"columns": query.columns, "where": query.where, "service": service, "query": query.text}
+        archive.ingest(query.region, query.release, self.tables(), total=self.total, **options)
+
+    def download(self):
+        """Bring the parts to the disk that are not yet there."""
+        parts = self.folder.state["parts"]
+        self._open_bar(sum(part["rows"] for part in parts))
+        index = 0
+        while index < len(parts):
+            part = parts[index]
+            if not (part["done"] and self._path(part).exists()):
+                self._fetch(index)
+            else:
+                index += 1
+                # What the bar showed on the way was a guess.
+                self._bar.update(sum(one["rows"] for one in parts[:index]) - self._bar.n)
+
     def tables(self):
-        """Yield the stars part by part, each fetched when it is not yet there."""
+        """Yield the stars part by part, from the disk."""
         from pyarrow import feather
 
         from ._arrow import from_arrow
 
-        state = self.folder.state
-        self._open_bar(sum(part["rows"] for part in state["parts"]))
-        index = 0
-        while index < len(state["parts"]):
-            part = state["parts"][index]
-            path = self.folder.path / f"{part['first']}.arrow"
-            if not (part["done"] and path.exists()):
-                before = len(state["parts"])
-                self._fetch(index, path)
-                if len(state["parts"]) != before:
-                    continue
-            else:
-                self._bar.update(part["rows"])
-            yield from_arrow(feather.read_table(path, memory_map=False))
-            index += 1
+        for part in self.folder.state["parts"]:
+            yield from_arrow(feather.read_table(self._path(part), memory_map=False))
+
+    def _path(self, part):
+        return self.folder.path / f"{part['first']}.arrow"
 
     def _open_bar(self, rows):
         from tqdm import tqdm
@@ -401,10 +411,11 @@ class Fetch:
         lower = {name.lower(): name for name in table.colnames}
         return list(zip(np.asarray(table[lower["pixel"]]), np.asarray(table[lower["n"]]), strict=True))
 
-    def _fetch(self, index, path):
+    def _fetch(self, index):
         """Fetch one part and keep it as an Arrow file; a part the service cuts short is split instead."""
         state = self.folder.state
         part = state["parts"][index]
+        path = self._path(part)
         piece = Part(part["first"], part["last"], part["rows"])
         limit = self.maxrec or self.part_rows + 1
         seen = None
@@ -531,22 +542,5 @@ def _square_degrees(region):
 
     if hasattr(region, "sky_fraction"):
         return region.sky_fraction * 41253
-    radius = bounding_cone(region)[1]
+    radius = adql.bounding_cone(region)[1]
     return (2 * np.pi * (1 - np.cos(radius * u.deg.to(u.rad)))) * u.sr.to(u.deg**2)
-
-
-def bounding_cone(region):
-    """Centre (SkyCoord) and radius in degrees of a cone around a region; the whole sky around a MOC."""
-    import astropy.units as u
-    from astropy.coordinates import SkyCoord
-
-    if hasattr(region, "to_depth29_ranges"):
-        return SkyCoord(0 * u.deg, 0 * u.deg), 180.0
-    if hasattr(region, "vertices"):
-        corners = region.vertices.icrs
-        center = SkyCoord(corners.cartesian.mean(), frame="icrs")
-        center = SkyCoord(center.spherical.lon, center.spherical.lat)
-        return center, float(center.separation(corners).max().deg)
-    if hasattr(region, "radius"):
-        return region.center.icrs, float(region.radius.to_value(u.deg))
-    return region.center.icrs, float(np.hypot(region.width.to_value(u.deg), region.height.to_value(u.deg)) / 2)

@@ -1,0 +1,221 @@
+"""The two databases an archive can lie in, behind one face: transactions, SQL that both take, rows as Arrow."""
+
+import contextlib
+import io
+import random
+import re
+import threading
+import time
+from pathlib import Path
+
+from ..exceptions import InputError, ServiceError
+
+_WAITS = ("lock", "different configuration")
+_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+# One number for all writers of all archives in a PostgreSQL database; any would do.
+_WRITER = 0x6465636F6363
+
+
+def open_engine(url, wait):
+    """The engine of an archive's URL: a PostgreSQL one, or the path of a DuckDB file."""
+    url = str(url)
+    if url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
+        return Postgres(url, wait)
+    if "://" in url and not url.startswith("duckdb://"):
+        msg = f"'archive' must be the path of a DuckDB file or a postgresql:// URL, not {url!r}"
+        raise InputError(msg)
+    return DuckDB(url.removeprefix("duckdb://"), wait)
+
+
+class DuckDB:
+    """
+    A DuckDB file. One process may write it, or many read: a file that is in use is waited for.
+
+    It is open only while something is read or written, so that others get their turn.
+    """
+
+    # Rows are found by the least and largest HEALPix index that DuckDB keeps for each block of them.
+    key = ""
+    _threads = {}  # noqa: RUF012 (shared on purpose: one lock a file in this process)
+
+    def __init__(self, path, wait):
+        self.path, self.wait = Path(path).expanduser().absolute(), wait
+        self.url = str(self.path)
+        self.lock = self._threads.setdefault(self.url, threading.RLock())
+
+    @property
+    def exists(self):
+        """Whether there is anything."""
+        return self.path.exists()
+
+    def _connect(self, read_only):
+        import duckdb
+
+        end = time.monotonic() + self.wait
+        while True:
+            try:
+                return duckdb.connect(self.url, read_only=read_only)
+            except (duckdb.IOException, duckdb.ConnectionException) as error:
+                if not any(words in str(error) for words in _WAITS):
+                    raise
+                if time.monotonic() > end:
+                    msg = (
+                        f"'archive' {self.url} was in use by another program for {self.wait:g} s; "
+                        "try again later, or let a PostgreSQL archive serve several"
+                    )
+                    raise ServiceError(msg) from error
+                time.sleep(random.uniform(0.02, 0.2))
+
+    @contextlib.contextmanager
+    def reading(self):
+        """A session that only reads."""
+        with self.lock, self._open(read_only=True) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def writing(self):
+        """A session whose changes are made together or not at all."""
+        with self.lock, self._open(read_only=False) as session:
+            session.connection.begin()
+            yield session
+            session.connection.commit()
+
+    @contextlib.contextmanager
+    def _open(self, read_only):
+        import duckdb
+
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = self._connect(read_only)
+            try:
+                yield _DuckSession(connection)
+            finally:
+                # What was not committed is gone with the connection.
+                connection.close()
+        except (duckdb.Error, OSError) as error:
+            if isinstance(error, ServiceError):
+                raise
+            raise _trouble(self.url, error) from error
+
+
+class _DuckSession:
+    def __init__(self, connection):
+        self.connection = connection
+
+    def rows(self, sql, **values):
+        return self.connection.execute(_PARAMETER.sub(r"$\1", sql), values).fetchall()
+
+    execute = rows
+
+    def arrow(self, sql):
+        return self.connection.sql(sql).to_arrow_table()
+
+    def columns(self, table):
+        return [
+            name for (name,) in self.rows("SELECT column_name FROM duckdb_columns() WHERE table_name = :t", t=table)
+        ]
+
+    def stage(self, arrow):
+        """Make ``stage`` a table of these rows, in place of the last."""
+        self.connection.register("stage", arrow)
+
+
+class Postgres:
+    """A PostgreSQL database, for a group that shares one. Writers take turns; readers never wait."""
+
+    exists = True
+    key = ", PRIMARY KEY (selection, healpix, source_id)"
+
+    def __init__(self, url, wait):
+        try:
+            import psycopg
+            import sqlalchemy
+        except ImportError as error:
+            msg = "'archive' is a PostgreSQL URL, which needs sqlalchemy and psycopg: pip install 'decocc_vo[postgres]'"
+            raise InputError(msg) from error
+        self.errors = (sqlalchemy.exc.SQLAlchemyError, psycopg.Error)
+        try:
+            parsed = sqlalchemy.make_url(re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", url))
+        except sqlalchemy.exc.ArgumentError as error:
+            msg = f"'archive' is no PostgreSQL URL: {error}"
+            raise InputError(msg) from error
+        options = {"connect_timeout": 10, "options": f"-c lock_timeout={int(wait * 1000)}"}
+        # No connection outlives its session: an archive needs no closing.
+        self.engine = sqlalchemy.create_engine(parsed, connect_args=options, poolclass=sqlalchemy.NullPool)
+        self.url = parsed.set(drivername="postgresql").render_as_string(hide_password=True)
+
+    @contextlib.contextmanager
+    def reading(self):
+        """A session that only reads, all of it from one moment."""
+        with self._begin(isolation_level="REPEATABLE READ", postgresql_readonly=True) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def writing(self):
+        """A session whose changes are made together or not at all."""
+        with self._begin() as session:
+            session.execute(f"SELECT pg_advisory_xact_lock({_WRITER})")
+            yield session
+
+    @contextlib.contextmanager
+    def _begin(self, **options):
+        try:
+            with self.engine.connect().execution_options(**options) as connection, connection.begin():
+                yield _PostgresSession(connection)
+        except self.errors as error:
+            raise _trouble(self.url, error) from error
+
+
+class _PostgresSession:
+    def __init__(self, connection):
+        self.connection = connection
+
+    def execute(self, sql, **values):
+        import sqlalchemy
+
+        return self.connection.execute(sqlalchemy.text(sql), values)
+
+    def rows(self, sql, **values):
+        return [tuple(row) for row in self.execute(sql, **values)]
+
+    def _cursor(self):
+        return self.connection.connection.driver_connection.cursor()
+
+    def arrow(self, sql):
+        from pyarrow import csv
+
+        from ._arrow import arrow_type
+
+        with self._cursor() as cursor, cursor.copy(f"COPY ({sql}) TO STDOUT (FORMAT csv, HEADER)") as copy:
+            text = b"".join(copy)
+        names = text[: text.index(b"\n")].decode().split(",")
+        types = {name: arrow_type(name) for name in names}
+        return csv.read_csv(io.BytesIO(text), convert_options=csv.ConvertOptions(column_types=types))
+
+    def columns(self, table):
+        sql = (
+            "SELECT column_name FROM information_schema.columns"
+            " WHERE table_name = :t AND table_schema = current_schema()"
+        )
+        return [name for (name,) in self.rows(sql, t=table)]
+
+    def stage(self, arrow):
+        """Make ``stage`` a table of these rows, in place of the last."""
+        from pyarrow import csv
+
+        self.execute("DROP TABLE IF EXISTS stage")
+        self.execute("CREATE TEMPORARY TABLE stage (LIKE stars) ON COMMIT DROP")
+        names = ", ".join(f'"{name}"' for name in arrow.column_names)
+        options = csv.WriteOptions(include_header=False)
+        with self._cursor() as cursor, cursor.copy(f"COPY stage ({names}) FROM STDIN (FORMAT csv)") as copy:
+            for batch in arrow.to_batches(max_chunksize=2**15):
+                text = io.BytesIO()
+                csv.write_csv(batch, text, options)
+                copy.write(text.getvalue())
+        self.execute("ANALYZE stage")
+
+
+def _trouble(url, error):
+    words = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
+    msg = f"'archive' {url}: {words}; nothing was changed in it: when this is put right, run the same again"
+    return ServiceError(msg)
