@@ -1,0 +1,194 @@
+"""DECOCC from a table to members: on a cluster whose truth is known, and on real fields with published members."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+from numpy.testing import assert_array_equal
+
+from decocc_vo import DECOCC, ClusterRegion, InputError
+
+ROWS = 900  # all tables have as many rows, so that JAX compiles once
+MEMBERS = 150
+REGION = ClusterRegion(SkyCoord(130.0, 19.7, unit="deg"), 1 * u.deg, "made up")
+ADDED = ["membership_prob", "group", "candidate", "membership_prob_std"]
+
+
+def make_field(members=MEMBERS, seed=0):
+    """A cluster at 180 pc in a field, with errors as Gaia has them; returns stars and who is a member."""
+    rng = np.random.default_rng(seed)
+    n = ROWS - members
+    member = np.arange(ROWS) < members
+    radius = np.concatenate([0.25 * np.abs(rng.standard_normal(members)), np.sqrt(rng.uniform(0, 1, n))])
+    place = REGION.center.directional_offset_by(rng.uniform(0, 360, ROWS) * u.deg, np.minimum(radius, 1) * u.deg)
+    magnitude = rng.uniform(8, 17.5, ROWS)
+    error = 0.02 + 0.1 * 10 ** (0.3 * (magnitude - 18))
+    true = {
+        "pmra": np.concatenate([rng.normal(-36.0, 0.6, members), rng.normal(-3, 8, n)]),
+        "pmdec": np.concatenate([rng.normal(-12.9, 0.6, members), rng.normal(-5, 8, n)]),
+        "parallax": np.concatenate([rng.normal(5.4, 0.1, members), rng.gamma(2.0, 0.7, n)]),
+    }
+    stars = Table({"source_id": 10_000 + rng.permutation(ROWS), "ra": place.ra.deg, "dec": place.dec.deg})
+    for name, values in true.items():
+        stars[name] = rng.normal(values, error)
+        stars[f"{name}_error"] = error
+    stars["phot_g_mean_mag"] = magnitude
+    order = rng.permutation(ROWS)
+    return stars[order], member[order]
+
+
+def f1(result, member, scored=True):
+    chosen = np.ma.filled(result.table["membership_prob"], 0) >= 0.5
+    hit = np.sum(chosen & member & scored)
+    return 2 * hit / (np.sum(chosen & scored) + np.sum(member & scored))
+
+
+@pytest.fixture(scope="module")
+def made_up():
+    return make_field()
+
+
+@pytest.fixture(scope="module")
+def result(made_up):
+    return DECOCC(seed=0).fit(made_up[0], REGION)
+
+
+def test_finds_the_cluster(made_up, result):
+    stars, member = made_up
+    assert f1(result, member) > 0.97
+    (row,) = result.summary
+    assert row["name"] == "made up"
+    assert row["pmra"] == pytest.approx(-36.0, abs=0.3)
+    assert row["pmdec"] == pytest.approx(-12.9, abs=0.3)
+    assert row["parallax"] == pytest.approx(5.4, abs=0.05)
+    assert row["n_expected"] == pytest.approx(MEMBERS, rel=0.1)
+    assert row["distance_low"] < row["distance"] < row["distance_high"]
+    assert row["significance"] > 20
+    assert isinstance(result.stop_reason, str)
+    assert result.stop_reason
+
+
+def test_answer_has_the_contracts_columns(made_up, result):
+    stars, _ = made_up
+    assert result.table.colnames == stars.colnames + ADDED
+    assert_array_equal(result.table["source_id"], stars["source_id"])
+    assert [str(result.table[name].dtype) for name in ADDED] == ["float32", "int16", "int16", "float32"]
+    probability = result.table["membership_prob"]
+    assert not np.ma.getmaskarray(probability).any()
+    assert probability.min() >= 0
+    assert probability.max() <= 1
+    assert {"stop_reason", "settings", "seed", "version", "seconds"} <= set(result.diagnostics)
+
+
+def test_any_row_order_gives_the_same_bits(made_up, result):
+    order = np.random.default_rng(3).permutation(ROWS)
+    shuffled = DECOCC(seed=0).fit(made_up[0][order], REGION)
+    for name in ADDED:
+        assert_array_equal(np.asarray(shuffled.table[name]), np.asarray(result.table[name])[order])
+    for name in result.summary.colnames:
+        assert_array_equal(shuffled.summary[name], result.summary[name])
+
+
+def test_rows_that_cannot_be_used_come_back_masked(made_up):
+    stars, member = made_up[0].copy(), made_up[1]
+    stars["parallax"] = np.ma.masked_array(stars["parallax"], mask=np.arange(ROWS) % 90 == 0)
+    stars["pmra"][5] = np.nan
+    stars["source_id"][8] = stars["source_id"][7]
+    result = DECOCC(seed=0).fit(stars, REGION)
+    assert len(result.table) == ROWS
+    unused = np.ma.getmaskarray(result.table["membership_prob"])
+    assert np.all(unused[::90])
+    assert unused[5]
+    assert unused[[7, 8]].sum() == 1
+    assert unused.sum() == 12
+    for name in ADDED:
+        assert_array_equal(np.ma.getmaskarray(result.table[name]), unused)
+    assert f1(result, member & ~unused) > 0.97
+
+
+def test_names_of_the_users_own(made_up, result):
+    stars = made_up[0].copy()
+    stars.rename_column("pmra", "mu_alpha")
+    stars["parallax"] = stars["parallax"] / 1000
+    stars["parallax"].unit = u.arcsec
+    renamed = DECOCC(seed=0).fit(stars, REGION, columns={"pmra": "mu_alpha"})
+    assert "mu_alpha" in renamed.table.colnames
+    difference = np.abs(renamed.table["membership_prob"] - result.table["membership_prob"])
+    assert difference.max() < 1e-3
+
+
+def test_a_field_alone_holds_no_cluster():
+    stars, _ = make_field(members=0, seed=5)
+    result = DECOCC(seed=0).fit(stars, REGION)
+    assert not result.found
+    assert len(result.summary) == 0
+    assert_array_equal(result.table["membership_prob"], 0)
+    assert_array_equal(result.table["candidate"], -1)
+    assert "no cluster" in result.stop_reason
+
+
+def test_starting_members_lead_to_their_cluster(made_up, result):
+    stars, member = made_up
+    start = member & (np.cumsum(member) <= 20)
+    started = DECOCC(seed=0).fit(stars, REGION, start=start)
+    assert f1(started, member) > 0.97
+    assert started.summary["pmra"][0] == pytest.approx(result.summary["pmra"][0], abs=0.1)
+
+
+def test_stars_known_to_be_field_are_no_members(made_up):
+    stars, member = made_up
+    east = np.asarray(stars["ra"]) > 130.0
+    result = DECOCC(seed=0).fit(stars, REGION, field_only=east)
+    assert np.all(result.table["membership_prob"][east] < 0.5)
+    assert f1(result, member & ~east) > 0.9
+
+
+@pytest.mark.parametrize("argument", ["start", "field_only"])
+def test_per_row_arguments_fit_the_table(made_up, argument):
+    with pytest.raises(InputError, match=f"'{argument}' must have one value for each of the 900 rows"):
+        DECOCC().fit(made_up[0], REGION, **{argument: np.ones(10, bool)})
+    with pytest.raises(InputError, match=f"'{argument}' picks no usable star"):
+        DECOCC().fit(made_up[0], REGION, **{argument: np.zeros(ROWS, bool)})
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"), [({"seed": -1}, "seed"), ({"seed": 0.5}, "seed"), ({"threshold": -1}, "threshold")]
+)
+def test_settings_are_checked(settings, name):
+    with pytest.raises(InputError, match=f"'{name}' must be"):
+        DECOCC(**settings)
+
+
+def test_the_published_recipe(made_up):
+    stars, _ = made_up
+    method = DECOCC.thesis(n_clusters=4, seed=1)
+    result = method.fit(stars, REGION)
+    again = method.fit(stars[::-1], REGION)
+    assert_array_equal(again.table["membership_prob"][::-1], result.table["membership_prob"])
+    assert result.table.meta["decocc"]["method"] == "decocc-thesis"
+    assert result.diagnostics["n_clusters"] == 4
+    assert result.diagnostics["picked"]
+    assert len(result.diagnostics["label_change"]) > 0
+    assert 0 <= np.ma.min(result.table["group"]) <= np.ma.max(result.table["group"]) < 4
+    assert result.table.colnames == stars.colnames + ADDED
+
+
+@pytest.mark.filterwarnings("ignore:some stars have neither errors nor a magnitude")
+@pytest.mark.parametrize(
+    ("name", "bound", "parallax"),
+    [
+        ("melotte25_hipparcos2", 0.80, 21.3),
+        ("ngc2632_2deg", 0.95, 5.4),
+        ("ngc2682_wide", 0.95, 1.13),
+        ("melotte22_2deg_snr10", 0.95, 7.37),
+    ],
+)
+def test_published_members(shared_data, field, name, bound, parallax):
+    truth = Table.read(shared_data / "fields" / "truth" / f"{name}.fits")
+    stars = field(name)
+    assert_array_equal(truth["source_id"], stars["source_id"])
+    result = DECOCC(seed=0).fit(stars)
+    label = np.asarray(truth["label"])
+    assert f1(result, label == 1, label >= 0) > bound
+    assert result.summary["parallax"][0] == pytest.approx(parallax, rel=0.05)

@@ -1,0 +1,212 @@
+"""The result: the characterisation of groups whose truth is known, and what every method's answer looks like."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+from numpy.testing import assert_allclose, assert_array_equal
+
+from decocc_vo import ClusterRegion, InputError
+from decocc_vo.columns import COLUMNS, conform
+from decocc_vo.membership import Candidate, assemble, characterise, requires
+
+CENTER = (56.6, 24.1)
+TRUTH = {"pmra": (19.9, 0.9), "pmdec": (-45.5, 1.1), "parallax": (7.37, 0.2)}  # mean, intrinsic dispersion
+REGION = ClusterRegion(SkyCoord(*CENTER, unit="deg"), 2 * u.deg, "Pleiades")
+
+
+def draw(n, seed, error=0.3):
+    """Stars of one cluster with errors between a third of ``error`` and ``error``."""
+    rng = np.random.default_rng(seed)
+    table = Table({"source_id": np.arange(n)})
+    # Half of a two-dimensional normal distribution lies within 1.177 sigma.
+    spread = 0.5 / 1.17741
+    table["ra"] = CENTER[0] + rng.normal(0, spread, n) / np.cos(np.radians(CENTER[1]))
+    table["dec"] = CENTER[1] + rng.normal(0, spread, n)
+    for name, (mean, dispersion) in TRUTH.items():
+        table[f"{name}_error"] = error * rng.uniform(1 / 3, 1, n)
+        table[name] = rng.normal(mean, np.hypot(dispersion, table[f"{name}_error"]))
+    return table
+
+
+def characterised(table, probability=None, **kwargs):
+    probability = np.ones(len(table)) if probability is None else probability
+    return characterise(conform(table), probability, REGION, **kwargs)
+
+
+@pytest.mark.parametrize("error", [0.05, 1.0, 3.0])
+def test_mean_and_intrinsic_dispersion_are_recovered(error):
+    row = characterised(draw(4000, seed=1, error=error))
+    for name, (mean, dispersion) in TRUTH.items():
+        assert abs(row[name] - mean) < 4 * row[f"{name}_error"]
+        tolerance = 4 * (dispersion**2 + error**2) / dispersion / np.sqrt(2 * 4000)
+        assert abs(row[f"{name}_dispersion"] - dispersion) < tolerance
+
+
+def test_error_of_the_mean_is_the_scatter_of_the_mean():
+    rows = [characterised(draw(60, seed)) for seed in range(200)]
+    for name, (mean, _) in TRUTH.items():
+        pulls = [(row[name] - mean) / row[f"{name}_error"] for row in rows]
+        assert abs(np.mean(pulls)) < 0.3
+        assert 0.85 < np.std(pulls) < 1.2
+
+
+def test_dispersion_is_nothing_where_errors_explain_all():
+    rng = np.random.default_rng(0)
+    table = draw(3000, seed=2)
+    table["pmra"] = rng.normal(5.0, table["pmra_error"])
+    row = characterised(table)
+    assert row["pmra_dispersion"] < 0.05
+    assert row["pmra_error"] == pytest.approx(1 / np.sqrt(np.sum(table["pmra_error"] ** -2.0)), rel=0.05)
+
+
+def test_without_errors_the_dispersion_is_the_scatter():
+    table = draw(500, seed=3)
+    table.remove_columns([f"{name}_error" for name in TRUTH])
+    row = characterised(table)
+    assert row["pmra_dispersion"] == pytest.approx(np.std(table["pmra"]), rel=1e-3)
+    assert row["pmra"] == pytest.approx(np.mean(table["pmra"]), rel=1e-6)
+    assert row["pmra_error"] == pytest.approx(np.std(table["pmra"]) / np.sqrt(500), rel=1e-3)
+
+
+def test_missing_error_of_one_star_does_not_lose_it():
+    table = draw(50, seed=4)
+    table["pmra_error"][7] = np.nan
+    row = characterised(table)
+    assert np.isfinite(row["pmra_error"])
+    assert row["n_members"] == 50
+
+
+def test_probability_weighs_every_star():
+    cluster, other = draw(2000, seed=5), draw(2000, seed=6)
+    other["pmra"] += 40
+    both = Table(np.concatenate([cluster.as_array(), other.as_array()]))
+    both["source_id"] = np.arange(len(both))
+    row = characterised(both, np.repeat([1.0, 0.0], 2000))
+    assert row == characterised(cluster)
+    halved = characterised(cluster, np.full(2000, 0.5))
+    assert halved["pmra"] == pytest.approx(row["pmra"], rel=1e-9)
+    assert halved["n_expected"] == pytest.approx(1000)
+
+
+def test_purity_and_completeness_are_what_the_probabilities_say():
+    table = draw(10, seed=7)
+    row = characterised(table, np.array([1.0, 0.9, 0.8, 0.5, 0.4, 0.4, 0.2, 0, 0, 0]))
+    assert row["n_members"] == 4
+    assert row["n_expected"] == pytest.approx(4.2)
+    assert row["purity"] == pytest.approx(3.2 / 4)
+    assert row["completeness"] == pytest.approx(3.2 / 4.2)
+
+
+def test_centre_and_half_number_radius():
+    row = characterised(draw(4000, seed=8))
+    assert abs(row["ra"] - CENTER[0]) < 0.03
+    assert abs(row["dec"] - CENTER[1]) < 0.03
+    assert row["r50"] == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize(("ra", "dec"), [(0.0, 10.0), (120.0, 90.0), (120.0, -90.0)])
+def test_centre_across_the_meridian_and_at_the_poles(ra, dec):
+    rng = np.random.default_rng(9)
+    around = SkyCoord(ra, dec, unit="deg").directional_offset_by(
+        rng.uniform(0, 360, 2000) * u.deg, 0.3 * np.sqrt(rng.uniform(0, 1, 2000)) * u.deg
+    )
+    table = draw(2000, seed=9)
+    table["ra"], table["dec"] = around.ra.deg, around.dec.deg
+    row = characterised(table)
+    assert SkyCoord(row["ra"], row["dec"], unit="deg").separation(SkyCoord(ra, dec, unit="deg")) < 0.02 * u.deg
+    assert row["r50"] == pytest.approx(0.3 / np.sqrt(2), rel=0.1)
+
+
+def test_distance_takes_the_zero_point_and_its_interval_holds_it():
+    table = draw(4000, seed=10, error=0.05)
+    row = characterised(table, zero_point=-0.03)
+    assert row["parallax_zero_point"] == pytest.approx(-0.03)
+    assert row["distance"] == pytest.approx(1000 / (row["parallax"] + 0.03))
+    sigma = np.hypot(row["parallax_error"], 0.011)
+    assert_allclose(
+        [row["distance_low"], row["distance_high"]],
+        [1000 / (row["parallax"] + 0.03 + sigma), 1000 / (row["parallax"] + 0.03 - sigma)],
+    )
+
+
+def test_no_distance_from_a_parallax_that_is_not_positive():
+    table = draw(50, seed=11)
+    table["parallax"] -= 8.0
+    result = assembled(table, np.ones(50))
+    assert result.summary["distance"].mask[0]
+    assert result.summary["parallax"][0] < 0
+
+
+def assembled(table, *probabilities, accepted=True):
+    stars = conform(table)
+    return assemble(
+        table,
+        stars,
+        REGION,
+        np.arange(len(table))[::-1],  # the order of the computation, not the user's
+        [Candidate(p[::-1], 30.0 - i, accepted) for i, p in enumerate(probabilities)],
+        group=np.zeros(len(table), int),
+        method="test",
+        stop_reason="It ended.",
+    )
+
+
+def test_table_has_the_users_rows_columns_and_order():
+    table = draw(20, seed=12)
+    table["name"] = [f"star {i}" for i in range(20)]
+    table.meta["remark"] = "mine"
+    probability = np.linspace(0, 1, 20)
+    result = assembled(table, probability)
+    assert result.table.colnames[: len(table.colnames)] == table.colnames
+    for name in table.colnames:
+        assert_array_equal(result.table[name], table[name])
+    assert_allclose(result.table["membership_prob"], probability, rtol=1e-6)
+    assert result.table.meta["remark"] == "mine"
+    assert result.table.meta["decocc"]["method"] == "test"
+    assert "membership_prob" not in table.colnames
+    for name in ("membership_prob", "group", "candidate", "membership_prob_std"):
+        assert result.table[name].dtype == COLUMNS[name].dtype
+        assert result.table[name].meta["ucd"] == COLUMNS[name].ucd
+    assert_array_equal(result.members["source_id"], np.flatnonzero(probability >= 0.5))
+
+
+def test_candidates_are_numbered_best_first():
+    table = draw(30, seed=13)
+    first, second = np.zeros(30), np.zeros(30)
+    first[:10], second[10:25] = 0.9, 0.8
+    result = assembled(table, first, second)
+    assert_array_equal(result.table["candidate"], np.repeat([0, 1, -1], [10, 15, 5]))
+    assert_array_equal(result.candidates["n_members"], [10, 15])
+    assert len(result.summary) == 1
+    assert result.summary["n_members"][0] == 10
+
+
+def test_no_cluster_has_an_empty_summary_with_the_same_columns():
+    table = draw(30, seed=14)
+    found = assembled(table, np.ones(30))
+    nothing = assembled(table, np.ones(30), accepted=False)
+    assert (found.found, nothing.found) == (True, False)
+    assert len(nothing.summary) == 0
+    assert nothing.summary.colnames == found.summary.colnames
+    assert_array_equal(nothing.table["membership_prob"], 0)
+    assert_array_equal(nothing.table["candidate"], -1)
+    assert_array_equal(nothing.candidates["accepted"], [0])
+    assert nothing.stop_reason == "It ended."
+    assert len(assembled(table).candidates) == 0
+
+
+def test_summary_has_units_and_descriptions():
+    summary = assembled(draw(30, seed=15), np.ones(30)).summary
+    assert summary["pmra"].unit == u.mas / u.yr
+    assert summary["distance"].unit == u.pc
+    assert all(column.description for column in summary.itercols())
+
+
+def test_too_few_stars_say_what_is_missing():
+    table = draw(30, seed=16)
+    table["parallax"] = np.ma.masked_all(30)
+    stars = conform(table)
+    with pytest.raises(InputError, match=r"'table' has 0 usable stars of 30 rows.*parallax in 30"):
+        requires(stars, np.array([], int), 20)
