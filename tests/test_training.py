@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,11 +35,27 @@ def _padded(x, size):
     return jnp.asarray(pad_rows(x, size), jnp.float32), jnp.asarray(pad_rows(np.ones(len(x)), size), jnp.float32)
 
 
-def _start(network, x, weight, groups=3):
-    graphdef, params = network
-    centers = encode(graphdef, params, x)[:groups]
-    labels = jnp.argmax(student_t_assignment(encode(graphdef, params, x), centers), axis=1).astype(jnp.int32)
-    return graphdef, params, centers, labels, x, weight, KEY
+@partial(jax.jit, static_argnames="graphdef")
+def _first_groups(graphdef, params, x):
+    z = encode(graphdef, params, x)
+    return z[:3], jnp.argmax(student_t_assignment(z, z[:3]), axis=1).astype(jnp.int32)
+
+
+def _start(network, x, weight):
+    return *network, *_first_groups(*network, x), x, weight, KEY
+
+
+def _pretrain(network, x, weight, key=KEY, **changes):
+    """`pretrain` with every setting given, so that all tests share compiled programs."""
+    settings = {"epochs": 3, "batch_size": BATCH, "learning_rate": 0.5, "momentum": 0.9}
+    return pretrain(*network, x, weight, key, **(settings | changes))
+
+
+def _cluster(start, **changes):
+    """`cluster` with every setting given, so that all tests share compiled programs."""
+    settings = {"alpha": 1.0, "exponent": 1.0, "tolerance": 1e-3, "update_interval": 20, "max_iterations": 200}
+    settings |= {"batch_size": BATCH, "learning_rate": 0.01, "momentum": 0.9}
+    return cluster(*start, **(settings | changes))
 
 
 def _leaves(tree):
@@ -46,7 +64,7 @@ def _leaves(tree):
 
 def test_pretraining_lowers_the_error_of_the_reconstruction(network):
     x, weight = _padded(_blobs()[0], 320)
-    done = pretrain(*network, x, weight, KEY, epochs=60, batch_size=BATCH, learning_rate=0.5)
+    done = _pretrain(network, x, weight, epochs=60)
     assert done.loss.shape == (60,)
     assert done.loss[-1] < 0.5 * done.loss[0]
     graphdef, params = network
@@ -67,7 +85,7 @@ def _descend(loss, trained, batches, rate):
 def test_pretraining_is_plain_momentum_descent_over_shuffled_batches(network):
     x, weight = _padded(_blobs(n=70)[0], 320)
     graphdef, params = network
-    done = pretrain(graphdef, params, x, weight, KEY, epochs=3, batch_size=BATCH, learning_rate=0.3, momentum=0.9)
+    done = _pretrain(network, x, weight, learning_rate=0.3)
     batches = []
     for key in jax.random.split(KEY, 3):
         order = np.asarray(shuffled_rows(key, weight))[:70]
@@ -95,9 +113,9 @@ def test_padding_changes_nothing(network):
     results = []
     for size in (320, 512):
         padded, weight = _padded(x, size)
-        before = pretrain(*network, padded, weight, KEY, epochs=3, batch_size=BATCH, learning_rate=0.5)
+        before = _pretrain(network, padded, weight)
         start = _start((network[0], before.params), padded, weight)
-        after = cluster(*start, max_iterations=200, tolerance=0.0, batch_size=BATCH, learning_rate=0.01)
+        after = _cluster(start, tolerance=0.0)
         results.append((before.loss, after.q[:300], after.centers, _leaves(after.params), after.iterations))
     for short, long in zip(*results, strict=True):
         np.testing.assert_allclose(short, long, rtol=1e-4, atol=1e-5)
@@ -106,10 +124,7 @@ def test_padding_changes_nothing(network):
 def test_what_stands_in_the_padding_does_not_matter(network):
     x, weight = _padded(_blobs()[0], 320)
     dirty = x.at[300:].set(7.0)
-    results = [
-        cluster(*_start(network, values, weight), max_iterations=200, batch_size=BATCH, learning_rate=0.1)
-        for values in (x, dirty)
-    ]
+    results = [_cluster(_start(network, values, weight), learning_rate=0.1) for values in (x, dirty)]
     np.testing.assert_array_equal(results[0].q[:300], results[1].q[:300])
 
 
@@ -117,8 +132,7 @@ def test_one_target_interval_by_hand(network):
     # The target stays that of all stars over the whole interval, whatever the batch is.
     x, weight = _padded(_blobs(n=90)[0], 320)
     graphdef, params, centers, *_ = start = _start(network, x, weight)
-    settings = {"update_interval": 5, "max_iterations": 5, "batch_size": BATCH}
-    done = cluster(*start, tolerance=0.0, learning_rate=0.2, momentum=0.9, **settings)
+    done = _cluster(start, tolerance=0.0, learning_rate=0.2, update_interval=5, max_iterations=5)
     p = target_distribution(student_t_assignment(encode(graphdef, params, x[:90]), centers))
     order = np.asarray(shuffled_rows(KEY, weight))[:90]
     thirds = [order[start : start + BATCH] for start in range(0, 90, BATCH)]
@@ -136,18 +150,18 @@ def test_one_target_interval_by_hand(network):
 
 def test_the_tolerance_stops_the_training(network):
     x, weight = _padded(_blobs()[0], 320)
-    settings = {"max_iterations": 200, "update_interval": 20, "batch_size": BATCH, "learning_rate": 0.05}
-    never = cluster(*_start(network, x, weight), tolerance=0.0, **settings)
+    settings = {"learning_rate": 0.05}
+    never = _cluster(_start(network, x, weight), tolerance=0.0, **settings)
     assert int(never.iterations) == 200
     assert stop_reason(never, weight) is StopReason.MAX_ITERATIONS
-    at_once = cluster(*_start(network, x, weight), tolerance=1.1, **settings)
+    at_once = _cluster(_start(network, x, weight), tolerance=1.1, **settings)
     assert int(at_once.iterations) == 20  # never before the first interval is done
     assert stop_reason(at_once, weight) is StopReason.CONVERGED
     change = np.asarray(never.change)
     # A tolerance between two of the changes seen stops at the first that is smaller, and not before.
     tolerance = float(np.median(change[1:10])) + 1e-6
     expected = 20 * int(np.argmax(change[1:10] < tolerance) + 1)
-    some = cluster(*_start(network, x, weight), tolerance=tolerance, **settings)
+    some = _cluster(_start(network, x, weight), tolerance=tolerance, **settings)
     assert int(some.iterations) == expected
 
 
@@ -155,7 +169,7 @@ def test_reported_changes_are_those_of_the_labels(network):
     x, weight = _padded(_blobs()[0], 320)
     graphdef, params, centers, labels, *rest = _start(network, x, weight)
     wrong = (labels + 1) % 3
-    done = cluster(graphdef, params, centers, wrong, *rest, max_iterations=200, batch_size=BATCH)
+    done = _cluster((graphdef, params, centers, wrong, *rest))
     assert float(done.change[0]) == 1.0
     assert float(label_change(labels, wrong, weight)) == 1.0
 
@@ -163,7 +177,7 @@ def test_reported_changes_are_those_of_the_labels(network):
 def test_divergence_is_seen_and_the_last_finite_state_is_kept(network):
     x, weight = _padded(_blobs()[0], 320)
     start = _start(network, x, weight)
-    done = cluster(*start, max_iterations=200, batch_size=BATCH, learning_rate=1e30)
+    done = _cluster(start, learning_rate=1e30)
     assert stop_reason(done, weight) in (StopReason.DIVERGED, StopReason.COLLAPSED)
     assert int(done.code) == 3
     assert int(done.iterations) == 0
@@ -173,7 +187,7 @@ def test_divergence_is_seen_and_the_last_finite_state_is_kept(network):
 
 def test_diverging_pretraining_shows_in_its_loss(network):
     x, weight = _padded(_blobs()[0], 320)
-    done = pretrain(*network, x, weight, KEY, epochs=3, batch_size=BATCH, learning_rate=1e6)
+    done = _pretrain(network, x, weight, learning_rate=1e6)
     assert not np.all(np.isfinite(done.loss))
 
 
@@ -182,7 +196,7 @@ def test_collapse_is_told():
     x, weight = _padded(_blobs()[0], 320)
     graphdef, params, centers, labels, *rest = _start(network, x, weight)
     far = centers.at[1:].set(1e3)  # every star is nearest to the first centre
-    done = cluster(graphdef, params, far, labels, *rest, max_iterations=200, batch_size=BATCH, learning_rate=0.01)
+    done = _cluster((graphdef, params, far, labels, *rest))
     assert stop_reason(done, weight) is StopReason.COLLAPSED
 
 
@@ -192,11 +206,9 @@ def test_tables_of_one_bucket_share_one_program(network):
     counts = []
     for n, seed in ((280, 0), (310, 1)):
         x, weight = _padded(_blobs(n, seed)[0], size)
-        before = pretrain(
-            *network, x, weight, jax.random.key(seed), epochs=3, batch_size=BATCH, learning_rate=0.1 * (1 + seed)
-        )
+        before = _pretrain(network, x, weight, jax.random.key(seed), learning_rate=0.1 * (1 + seed))
         start = _start((network[0], before.params), x, weight)
-        cluster(*start, max_iterations=200, batch_size=BATCH, learning_rate=0.01, tolerance=0.01 * (1 + seed))
+        _cluster(start, tolerance=0.01 * (1 + seed))
         counts.append((pretrain._cache_size(), cluster._cache_size()))
     assert counts[0] == counts[1]
     assert min(counts[0]) >= 1

@@ -45,6 +45,11 @@ class Clusterix:
     pm_limit : `~astropy.units.Quantity`, optional
         Only stars within this of the median proper motion take part; by default the 99.8 % nearest.
 
+    Notes
+    -----
+    Clipping leaves the field a small positive probability where the two counts differ by chance, so means weighted
+    by probability are drawn towards the field; the published results were refined by hand for that reason.
+
     References
     ----------
     Balaguer-Nunez et al. 2020, MNRAS 492, 5811 (Clusterix 2.0); Galadi-Enriquez, Jordi & Trullols 1998, A&A 337, 125.
