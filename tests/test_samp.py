@@ -280,7 +280,7 @@ def test_the_overlay_draws_each_member_once(result):
     assert len(circles) == len(member_rows(result.table))
     assert lines[0].startswith("get hips(CDS/P/DSS2/color) ")
     assert 'draw newtool("M 44")' in lines
-    assert "draw color(orange)" in lines
+    assert 'set "M 44" color=orange' in lines
     assert not any(line.startswith("get") for line in overlay_script(result.table, region, image=None).splitlines())
     with pytest.raises(InputError, match="'name'"):
         overlay_script(result.table, region, name='a" ; quit')

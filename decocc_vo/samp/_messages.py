@@ -39,15 +39,12 @@ def row_number(params, length):
 
 
 def row_numbers(params, length):
-    """The rows of ``table.select.rowList``, each once, in order; there must be one."""
+    """The rows of ``table.select.rowList``, each once, in order; none when the user selected nothing."""
     values = params.get("row-list")
     if not isinstance(values, list | tuple):
         msg = "'row-list' must be a list"
         raise InputError(msg)
-    if not values:
-        msg = "'row-list' is empty: select some rows"
-        raise InputError(msg)
-    return np.unique([_integer(value, length, "row-list") for value in values])
+    return np.unique(np.array([_integer(value, length, "row-list") for value in values], int))
 
 
 def position(params):

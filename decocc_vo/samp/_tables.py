@@ -39,9 +39,9 @@ class LiveTable:
         Under which the programs have the result.
     fits : int
         How many fits were made.
-    inside, owed, holders, used, lock
-        The session's own bookkeeping: rows in the region, who is still to get the result, who has it, when the
-        table was last named.
+    home, inside, owed, holders, used, lock
+        The session's own bookkeeping: the first region, rows in the region, who is still to get the result, who has
+        it, when the table was last named.
     """
 
     table: object
@@ -50,6 +50,7 @@ class LiveTable:
     url: str
     region: ClusterRegion
     stars: object = field(repr=False)
+    home: ClusterRegion = field(default=None, repr=False)
     membership: object = field(default=None, repr=False)
     result_id: str = ""
     result_url: str = ""
@@ -66,7 +67,7 @@ class LiveTable:
         """Check a table and take its footprint for the region, where none is given."""
         stars = conform(table, columns)
         region = region or ClusterRegion.from_table(stars, name=name or None)
-        return cls(table, name, table_id, url, region, stars, sender=sender)
+        return cls(table, name, table_id, url, region, stars, region, sender=sender)
 
     @property
     def rows(self):
@@ -79,6 +80,11 @@ class LiveTable:
             np.radians(ra), np.radians(dec), np.radians(floats(self.stars["ra"])), np.radians(floats(self.stars["dec"]))
         )
         return bool(np.nanmin(separation) <= np.radians(self.region.radius_deg))
+
+    def separation(self, row, ra, dec):
+        """Degrees of a star from a position."""
+        place = (floats(self.stars["ra"])[row], floats(self.stars["dec"])[row], ra, dec)
+        return float(np.degrees(angular_separation(*np.radians(place))))
 
     def distance_to(self, ra, dec):
         """Degrees from the region's centre."""
@@ -107,6 +113,8 @@ class Job:
             region = ClusterRegion.from_table(entry.stars[self.rows], name=region.name)
         elif self.kind == "center":
             region, start = replace(region, center=SkyCoord(*self.point, unit=u.deg)), None
+        elif self.kind == "all":
+            region = entry.home
         elif self.kind == "seed":
             start = self._mask().astype(float)
         elif self.kind == "field":
@@ -114,8 +122,10 @@ class Job:
             start = None if start is None else np.where(field_only, 0.0, start)
         if self.kind in ("region", "center"):
             inside = region.contains(floats(entry.stars["ra"]), floats(entry.stars["dec"]))
-        else:  # a footprint may leave out a stray row of a table; the first fit takes all
-            inside = np.ones(len(entry.table), bool) if entry.inside is None else entry.inside
+        elif self.kind == "all" or entry.inside is None:  # a footprint may leave out a stray row
+            inside = np.ones(len(entry.table), bool)
+        else:
+            inside = entry.inside
         if not inside.any():
             msg = "no star of the table lies in the region"
             raise InputError(msg)

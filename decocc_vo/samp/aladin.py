@@ -50,9 +50,10 @@ def overlay_script(table, region=None, *, members=None, color="red", size="10arc
     >>> stars = Table({"ra": [56.7, 56.8], "dec": [24.1, 24.2], "membership_prob": [0.9, 0.1]})
     >>> print(overlay_script(stars))
     get hips(CDS/P/DSS2/color) 56.750000 +24.150000 4.1arcmin
+    zoom 0.136deg
     draw newtool("DECOCC members")
+    set "DECOCC members" color=red
     draw mode(radec)
-    draw color(red)
     draw circle(56.7000000,+24.1000000,10.0arcsec)
     """
     from astropy.coordinates import Angle
@@ -67,7 +68,8 @@ def overlay_script(table, region=None, *, members=None, color="red", size="10arc
     lines = []
     if image is not None:
         lines.append(f"get hips({image}) {region.ra_deg:.6f} {region.dec_deg:+.6f} {60 * region.radius_deg:.1f}arcmin")
-    lines += [f'draw newtool("{name}")', "draw mode(radec)", f"draw color({color})"]
+    lines.append(f"zoom {2 * region.radius_deg:.3f}deg")
+    lines += [f'draw newtool("{name}")', f'set "{name}" color={color}', "draw mode(radec)"]
     radius = Angle(size).arcsec
     for ra, dec in zip(floats(table["ra"])[rows], floats(table["dec"])[rows], strict=True):
         if np.isfinite(ra) and np.isfinite(dec):

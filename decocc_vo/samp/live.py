@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
+
 from ..exceptions import DecoccError, InputError, ServiceError
 from . import _messages as messages
 from ._mail import Mail, owes
@@ -23,6 +25,10 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 """How often the hub is looked after."""
+
+LOOK_SECONDS = 3.0
+LOOK_FRACTION = 0.02
+"""How soon after a highlight, and how near to the star, in radii of the table, a position is only a look at it."""
 
 _MTYPES = (
     "table.load.votable",
@@ -124,6 +130,7 @@ class LiveSession:
         self._book, self._mail = TableBook(), Mail(client, timeout, self._problem, self._line)
         self._connection, self._folder = None, None
         self._jobs, self._busy, self._work = {}, False, threading.Condition()
+        self._looks = {}
         self._closing, self._threads, self._count = threading.Event(), [], itertools.count(1)
         self._handlers = {
             "table.load.votable": self._load,
@@ -320,6 +327,11 @@ class LiveSession:
         table = fetch_table(url, mtype)
         name = messages.text(params, "name") or Path(unquote(urlsplit(url).path)).stem or "table"
         table_id = messages.text(params, "table-id") or table_key(table)
+        known = self._book.find(table_id)
+        if known is not None and table_id == known.result_id and len(table) == len(known.table):
+            self._line(f"{known.name}: its result came back; all {len(table)} stars are fitted anew")
+            self._enqueue(Job(known, "all"))
+            return
         entry = LiveTable.of(table, name=name, table_id=table_id, url=url, sender=sender, columns=self.columns)
         self._accept(entry)
 
@@ -338,6 +350,8 @@ class LiveSession:
     def _select(self, params, mtype, sender):
         entry = self._find(params)
         rows = messages.row_numbers(params, len(entry.table))
+        if len(rows) == 0 or self._look(sender, entry, rows=rows):
+            return
         kind = self.selection
         self._line(f"{entry.name}: {len(rows)} rows selected, taken as the {kind}")
         self._call("selection", entry, rows)
@@ -345,12 +359,16 @@ class LiveSession:
 
     def _highlight(self, params, mtype, sender):
         entry = self._find(params)
-        numbers = star_numbers(entry, messages.row_number(params, len(entry.table)))
+        row = messages.row_number(params, len(entry.table))
+        self._looks[sender] = (time.monotonic(), entry, row)
+        numbers = star_numbers(entry, row)
         self._line(f"{entry.name}: {star_line(numbers)}")
         self._call("highlight", entry, numbers)
 
     def _point(self, params, mtype, sender):
         ra, dec = messages.position(params)
+        if self._look(sender, point=(ra, dec)):
+            return
         covering = [entry for entry in self.tables if entry.covers(ra, dec)]
         if not covering:
             msg = f"no table known here covers {ra:.5f} {dec:+.5f}"
@@ -360,6 +378,20 @@ class LiveSession:
         if entry.distance_to(ra, dec) > 1e-6:
             self._line(f"{entry.name}: the region's centre moves to {ra:.5f} {dec:+.5f}")
             self._enqueue(Job(entry, "center", point=(ra, dec)))
+
+    def _look(self, sender, entry=None, *, rows=None, point=None):
+        """
+        Whether a message only goes with a row that the same program just highlighted.
+
+        A click on a star in Aladin sends three: its highlight, a list of that one row, and the position clicked at.
+        The user looks at a star; it is neither the selection nor the new centre.
+        """
+        when, looked, row = self._looks.get(sender, (-np.inf, None, 0))
+        if time.monotonic() - when > LOOK_SECONDS:
+            return False
+        if point is None:
+            return entry is looked and rows.tolist() == [row]
+        return looked.separation(row, *point) < LOOK_FRACTION * looked.home.radius_deg
 
     # -- work ----------------------------------------------------------------------------------------------------
 

@@ -216,7 +216,7 @@ def deliver(connection, program, url, table_id, name, rows, *, timeout):
         while selects:
             try:
                 left = max(deadline - time.monotonic(), 0.1)
-                return mark(connection, program, url, table_id, rows, min(wait, left))
+                return mark(connection, program, url, table_id, rows, min(wait / 2, left))
             except (Refused, TimeoutError) as exc:
                 words = str(exc)
             if time.monotonic() > grace:

@@ -110,6 +110,14 @@ public final class DesktopAgent {
             case "hide":
                 window(w[1]).setVisible(false);
                 return "";
+            case "count": { // things in a collection of the program, by class and fields from a static one
+                Object value = null;
+                for (int i = 2; i < w.length; i++) {
+                    Class<?> type = value == null ? Class.forName(w[1]) : value.getClass();
+                    value = field(type, w[i]).get(value);
+                }
+                return String.valueOf(((Collection<?>) value).size());
+            }
             case "drag":
                 return drag(w);
             case "photograph": {
@@ -121,6 +129,18 @@ public final class DesktopAgent {
             default:
                 throw new IllegalArgumentException("no command " + w[0]);
         }
+    }
+
+    private static java.lang.reflect.Field field(Class<?> type, String name) throws NoSuchFieldException {
+        for (Class<?> c = type; c != null; c = c.getSuperclass()) {
+            for (java.lang.reflect.Field field : c.getDeclaredFields()) {
+                if (field.getName().equals(name)) {
+                    field.setAccessible(true);
+                    return field;
+                }
+            }
+        }
+        throw new NoSuchFieldException(type + " " + name);
     }
 
     private static int number(String text) {

@@ -1,4 +1,4 @@
-"""The real programs, without a screen: an X server, TOPCAT, Aladin, the JSAMP hub, Chromium. All end with their block."""
+"""The real programs, without a screen: X server, TOPCAT, Aladin, the JSAMP hub, Chromium. All end with their block."""
 
 import os
 import shutil
