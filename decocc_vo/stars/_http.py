@@ -143,15 +143,30 @@ def _wait_asked_for(error):
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """Gives every request a time limit, also those of pyvo that have none."""
+    """
+    Gives every request a time limit, also those of pyvo that have none.
+
+    The answer before the last is closed: pyvo leaves those open that break while it reads them.
+    """
 
     def __init__(self, patience):
-        self.patience = patience
+        self.patience, self._answer = patience, None
         super().__init__()
 
     def send(self, request, **options):
+        self._finish()
         options["timeout"] = max(0.1, min(self.patience.timeout, self.patience.left))
-        return super().send(request, **options)
+        self._answer = super().send(request, **options)
+        return self._answer
+
+    def close(self):
+        self._finish()
+        super().close()
+
+    def _finish(self):
+        if self._answer is not None:
+            self._answer.close()
+            self._answer = None
 
 
 class _HostAuth(requests.auth.AuthBase):

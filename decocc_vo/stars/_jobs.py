@@ -1,5 +1,6 @@
 """One query as an asynchronous job of a TAP service: submitted, followed, fetched and deleted, whatever happens."""
 
+import contextlib
 import logging
 import time
 import warnings
@@ -187,23 +188,33 @@ class Jobs:
             resumed = response.status_code == 206 and begins
             done = have if resumed else 0
             total = done + int(response.headers.get("Content-Length") or 0)
-            with disk(path.parent), open(path, "ab" if resumed else "wb") as file:
-                mark, since = done, time.monotonic()
-                # read1 gives what has come, so that a connection that crawls is noticed.
-                while chunk := response.raw.read1(_CHUNK):
-                    file.write(chunk)
+            with contextlib.ExitStack() as stack:
+                with disk(path.parent):
+                    file = stack.enter_context(open(path, "ab" if resumed else "wb"))
+                for chunk in self._chunks(response, where):
+                    with disk(path.parent):  # around the writing only: errors of requests are OSErrors, too
+                        file.write(chunk)
+                        file.flush()
                     done += len(chunk)
-                    self.patience.check(f"fetching {where}")
-                    if time.monotonic() - since > self.patience.timeout:
-                        if done - mark < _CRAWL:
-                            msg = f"only {done - mark} bytes came in {self.patience.timeout:g} s"
-                            raise requests.Timeout(msg)
-                        mark, since = done, time.monotonic()
                     if progress is not None and total:
                         progress(done / total)
             if total and done < total:
                 msg = f"{done} of {total} bytes came"
                 raise requests.ConnectionError(msg)
+
+    def _chunks(self, response, where):
+        """What comes, as it comes; a connection that crawls is given up."""
+        came, since = 0, time.monotonic()
+        # read1 does not wait for a full chunk.
+        while chunk := response.raw.read1(_CHUNK):
+            yield chunk
+            came += len(chunk)
+            self.patience.check(f"fetching {where}")
+            if time.monotonic() - since > self.patience.timeout:
+                if came < _CRAWL:
+                    msg = f"only {came} bytes came in {self.patience.timeout:g} s"
+                    raise requests.Timeout(msg)
+                came, since = 0, time.monotonic()
 
     def delete(self, entry):
         """Delete the job at the service; a failure is of no consequence: the service forgets it some day."""

@@ -440,8 +440,8 @@ class Fetch:
             said = f"{len(table)} rows came where {part['rows']} were counted"
             log.info("%s; asking again", said)
             if seen == len(table):
-                part["rows"] = piece_rows = sum(n for _, n in self._counts(piece.first, piece.last, adql.LARGEST_ID))
-                if piece_rows == len(table):
+                part["rows"] = sum(int(n) for _, n in self._counts(piece.first, piece.last, adql.LARGEST_ID))
+                if part["rows"] == len(table):
                     break
             seen = len(table)
             self._forget(part)
