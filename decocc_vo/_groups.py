@@ -5,6 +5,7 @@ From features to groups (`thesis_features`, `kmeans`, `silhouettes`), and from g
 (`pick_group`).
 """
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -74,12 +75,15 @@ def kmeans(x, n_clusters, *, seed, n_init=20):
         Centres, shape (n_clusters, features).
     """
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
     if not 2 <= n_clusters < len(x):
         msg = f"'n_clusters' must be at least 2 and less than the number of usable stars ({len(x)}), not {n_clusters}"
         raise InputError(msg)
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        # Fewer distinct points than groups: the caller sees it in the labels, and says that they collapsed.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         fit = KMeans(n_clusters, n_init=n_init, random_state=seed).fit(x)
     return fit.labels_, fit.cluster_centers_
 

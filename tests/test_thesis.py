@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from decocc_vo._groups import concentration, core_contrast, min_max, pick_group, silhouettes, thesis_features
+from decocc_vo._groups import concentration, core_contrast, kmeans, min_max, pick_group, silhouettes, thesis_features
 from decocc_vo.embedding.thesis import ThesisGroups, run_thesis
 from decocc_vo.embedding.training import StopReason, cluster, pretrain
 from decocc_vo.exceptions import InputError
@@ -56,6 +56,12 @@ def test_silhouette_finds_the_number_of_blobs():
     scores = silhouettes(x, seed=0)
     assert sorted(scores) == list(range(3, 11))
     assert max(scores, key=scores.get) == 5
+
+
+def test_points_that_all_coincide_are_one_group():
+    labels, centers = kmeans(np.zeros((50, 3)), 4, seed=0)
+    assert np.all(labels == labels[0])
+    assert centers.shape == (4, 3)
 
 
 def test_groups_hold_together(groups, star_field):
