@@ -15,6 +15,7 @@ __all__ = ["Observables", "arcsinh_features", "expected_errors", "observables", 
 _ERROR_G = (6.0, 12.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0, 19.0, 20.0, 21.0)
 _ERROR_PARALLAX = (0.025, 0.018, 0.016, 0.019, 0.027, 0.042, 0.07, 0.13, 0.24, 0.5, 1.1)
 _ERROR_PMRA, _ERROR_PMDEC = 1.03, 0.95
+_LEAST_EIGENVALUE = 0.01  # of a matrix of correlations
 # EDR3 against DR2: errors of parallax 0.80 times, of proper motion 0.51 times as large (same paper, section 5.1).
 _DR2_PARALLAX, _DR2_PM = 1 / 0.80, 1 / 0.51
 
@@ -91,8 +92,8 @@ def expected_errors(mag, *, dr2=False):
     --------
     >>> import numpy as np
     >>> from decocc_vo.embedding.features import expected_errors
-    >>> expected_errors(np.array([15.0])).round(4)
-    array([[0.0278, 0.0257, 0.027 ]])
+    >>> expected_errors(np.array([15.0])).round(3)
+    array([[0.028, 0.026, 0.027]])
     """
     parallax = np.interp(np.where(np.isfinite(mag), mag, 18.0), _ERROR_G, _ERROR_PARALLAX)
     errors = parallax[:, None] * np.array([_ERROR_PMRA, _ERROR_PMDEC, 1.0])
@@ -112,20 +113,24 @@ def _covariance(stars):
             AstropyUserWarning,
             stacklevel=2,
         )
-    dr2 = stars.meta.get("release", stars.meta.get("RELEASE")) == RELEASES["gaia_dr2"].name
+    release = RELEASES["gaia_dr2"]
+    dr2 = any(stars.meta.get(key) in (release.key, release.name) for key in ("release_key", "release", "RELEASE"))
     sigma = np.where(absent, expected_errors(mag, dr2=dr2), published)
     corr = np.stack([_values(stars, name) for name in CORRELATIONS], axis=1)
     corr = np.clip(np.where(np.isfinite(corr), corr, 0.0), -0.98, 0.98)
     matrix = np.tile(np.eye(3), (len(stars), 1, 1))
     for (i, j), values in zip(((0, 1), (0, 2), (1, 2)), corr.T, strict=True):
         matrix[:, i, j] = matrix[:, j, i] = values
+    # Three correlations that no distribution can have together are drawn towards zero until one can.
+    lowest = np.linalg.eigvalsh(matrix)[:, 0]
+    shrink = (1 - _LEAST_EIGENVALUE) / np.maximum(1 - lowest, 1 - _LEAST_EIGENVALUE)
+    matrix = np.eye(3) + shrink[:, None, None] * (matrix - np.eye(3))
     return matrix * sigma[:, :, None] * sigma[:, None, :]
 
 
 def _effective_wavenumber(colour):
-    """Effective wavenumber from BP-RP (Lindegren et al. 2021, A&A 649, A2, equation 3), 1.25 to 1.75 per um."""
-    nu = 1.76 - 1.61 / np.pi * np.arctan(0.531 * colour)
-    return np.where(np.isfinite(colour), np.clip(nu, 1.26, 1.72), 1.48)
+    """Effective wavenumber [1/um] from BP-RP (Lindegren et al. 2021, A&A 649, A2, equation 3)."""
+    return np.where(np.isfinite(colour), 1.76 - 1.61 / np.pi * np.arctan(0.531 * colour), 1.48)
 
 
 def parallax_zero_point(stars, rule, value):
@@ -147,6 +152,14 @@ def parallax_zero_point(stars, rule, value):
     -------
     zero_point : `~numpy.ndarray`, shape (n,)
         In mas.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from decocc_vo.embedding.features import parallax_zero_point
+    >>> stars = Table({"ra": [56.7], "dec": [24.1], "phot_g_mean_mag": [15.0], "bp_rp": [1.0]})
+    >>> parallax_zero_point(stars, "lindegren2021", 0.0).round(3)
+    array([-0.043])
     """
     n = len(stars)
     if rule == "none":
@@ -195,6 +208,16 @@ def observables(stars, region, zero_point=0.0):
     Returns
     -------
     observables : Observables
+
+    Examples
+    --------
+    >>> from decocc_vo import ClusterRegion
+    >>> from decocc_vo.embedding.features import observables
+    >>> from decocc_vo.simulate import simulate_field
+    >>> region = ClusterRegion.from_text("120 -30", "20arcmin")
+    >>> obs = observables(simulate_field(region, 500), region)
+    >>> obs.x.shape, obs.cov.shape, obs.declination
+    ((500, 3), (500, 3, 3), -30.0)
     """
     zero_point = np.broadcast_to(np.asarray(zero_point, float), (len(stars),))
     x = np.stack([floats(stars["pmra"]), floats(stars["pmdec"]), floats(stars["parallax"]) - zero_point], axis=1)
@@ -234,6 +257,15 @@ def arcsinh_features(x, cov):
     z_cov : `~numpy.ndarray`, shape (n, 3, 3)
     centre, scale : `~numpy.ndarray`, shape (3,)
         ``z = arcsinh((x - centre) / scale)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from decocc_vo.embedding.features import arcsinh_features
+    >>> x = np.random.default_rng(0).normal([5.0, -2.0, 1.0], [3.0, 2.0, 0.5], (1000, 3))
+    >>> z, z_cov, centre, scale = arcsinh_features(x, np.tile(0.01 * np.eye(3), (1000, 1, 1)))
+    >>> np.allclose(centre + scale * np.sinh(z), x)
+    True
     """
     centre = np.median(x, axis=0)
     low, high = np.quantile(x, [0.25, 0.75], axis=0)
