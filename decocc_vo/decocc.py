@@ -152,7 +152,7 @@ class ThesisDECOCC:
         candidates = []
         if pick.group >= 0:
             kept = groups.quantile_filter(parallax, pick.group, self.quantile) if self.quantile else True
-            probability = np.where((groups.labels == pick.group) & kept, groups.q[:, pick.group], 0.0)
+            probability = np.where((groups.labels == pick.group) & kept, groups.membership(pick.group), 0.0)
             candidates = [Candidate(np.nan_to_num(probability), pick.evidence[pick.group])]
         return assemble(
             table,

@@ -117,6 +117,13 @@ def test_divergence_in_pretraining_leaves_no_groups(star_field):
     assert pick_group(lost.labels, *columns, RADIUS).group == -1
 
 
+def test_membership_is_at_least_a_half_just_in_the_group(groups):
+    for group in range(4):
+        probability = groups.membership(group)
+        np.testing.assert_array_equal(probability >= 0.5, groups.labels == group)
+        assert 0 <= probability.min() <= probability.max() <= 1
+
+
 def test_the_filter_keeps_the_middle_of_the_parallaxes(groups, star_field):
     (*_, parallax, _, _), _ = star_field
     group = int(np.bincount(groups.labels).argmax())

@@ -40,8 +40,8 @@ def student_t_assignment(z, centers, alpha=1.0):
     --------
     >>> import jax.numpy as jnp
     >>> from decocc_vo.embedding.clustering import student_t_assignment
-    >>> student_t_assignment(jnp.array([[0.0]]), jnp.array([[0.0], [1.0]]))
-    Array([[0.6666667, 0.3333333]], dtype=float32)
+    >>> student_t_assignment(jnp.array([[0.0]]), jnp.array([[0.0], [1.0]])).tolist()
+    [[0.6666667, 0.3333333]]
     """
     distance2 = jnp.sum((z[:, None, :] - centers[None, :, :]) ** 2, axis=-1)
     # In logarithms: a far centre underflows to zero and not to 0/0.

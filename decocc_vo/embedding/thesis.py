@@ -72,6 +72,27 @@ class ThesisGroups:
     iterations: int
     stop_reason: StopReason
 
+    def membership(self, group):
+        """
+        Soft membership of one group: its assignment against that of its strongest rival.
+
+        The publication takes the group with the largest ``q`` for each star, and with K groups that may be far
+        below a half. ``q_g / (q_g + max q_j)`` over the other groups j is at least a half just for those stars.
+
+        Parameters
+        ----------
+        group : int
+            The group.
+
+        Returns
+        -------
+        probability : `~numpy.ndarray`
+            Shape (n,), in [0, 1]; NaN for stars without features.
+        """
+        own = self.q[:, group].astype(float)
+        rival = np.delete(self.q, group, axis=1).max(axis=1).astype(float)
+        return own / (own + rival)
+
     def quantile_filter(self, parallax, group, quantile=0.1):
         """
         The published clean-up: the stars of a group between two quantiles of its parallaxes.
