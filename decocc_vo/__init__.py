@@ -25,6 +25,7 @@ _PUBLIC = {
     "conf": "config",
     "query_region": "stars",
     "read_stars": "stars.files",
+    "send_table": "samp",
     "write_votable": "votable",
 }
 
