@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table, vstack
 
-from .columns import CORRELATIONS, conform, floats
+from .columns import CORRELATIONS, conform, floats, usable_rows
 from .exceptions import InputError
 
 __all__ = ["SimulatedCluster", "inject_cluster", "shuffle_positions", "simulate_field"]
@@ -166,7 +166,7 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
     rng = np.random.default_rng(seed)
     field = conform(field)
     mag = floats(field["phot_g_mean_mag"]) if "phot_g_mean_mag" in field.colnames else np.full(len(field), np.nan)
-    usable = np.isfinite(mag) & np.isfinite(floats(field["pmra"])) & np.isfinite(floats(field["parallax"]))
+    usable = np.isfinite(mag) & usable_rows(field)
     if usable.sum() < 10:
         msg = "'field' has no stars with motions and phot_g_mean_mag to take errors from"
         raise InputError(msg)
@@ -198,7 +198,9 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
     members["phot_g_mean_mag"] = g.astype(np.float32)
     if "bp_rp" in members.colnames:
         members["bp_rp"] = np.ma.masked_array(colour.astype(np.float32), np.ma.getmaskarray(members["bp_rp"]))
-    members["source_id"] = -np.arange(1, n + 1)
+    # Below those of the cluster that an earlier call put in.
+    lowest = min(0, int(np.ma.min(field["source_id"]))) if "source_id" in field.colnames else 0
+    members["source_id"] = lowest - np.arange(1, n + 1)
     members["is_member"] = np.ones(n, np.int16)
     stars = vstack([field, members], metadata_conflicts="silent")
     stars.meta = dict(field.meta)

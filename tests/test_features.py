@@ -197,7 +197,7 @@ def test_observables_of_a_table():
     assert 0 < obs.footprint <= np.hypot(*obs.xy.T).max()
     assert obs.declination == -35
     assert len(obs) == 4
-    assert all(a.dtype == float for a in (obs.x, obs.cov, obs.xy, obs.mag, obs.colour, obs.zero_point))
+    assert all(a.dtype == float for a in (obs.x, obs.cov, obs.xy, obs.mag, obs.colour, obs.ruwe, obs.zero_point))
 
 
 def test_footprint_leaves_out_a_stray_star():

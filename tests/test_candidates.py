@@ -1,0 +1,186 @@
+"""Places where a cluster may be: planted clumps, orders of rows, and tables that hold next to nothing."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from decocc_vo import ClusterRegion
+from decocc_vo.columns import ASTROMETRY, canonical_order, floats
+from decocc_vo.embedding.candidates import Peak, find_peaks, intrinsic_dispersion, thin
+from decocc_vo.embedding.features import Observables, arcsinh_features, observables
+from decocc_vo.embedding.perspective import AU_YR
+from decocc_vo.simulate import SimulatedCluster, inject_cluster, shuffle_positions, simulate_field
+
+REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 30 * u.arcmin)
+CLUSTER = SimulatedCluster(n_members=80, pmra=-6.0, pmdec=5.0, parallax=1.5, radius=4.0, xi=5.0, eta=-3.0)
+
+
+def observed(x, cov, xy, mag, footprint):
+    """Arrays as `observables` gives them; what is not named is missing in all stars."""
+    missing = np.full(len(x), np.nan)
+    return Observables(
+        x=x,
+        cov=cov,
+        xy=xy,
+        mag=mag,
+        colour=missing,
+        ruwe=missing,
+        zero_point=np.zeros(len(x)),
+        footprint=footprint,
+        declination=0.0,
+    )
+
+
+def peaks_of(stars, **settings):
+    stars = stars[canonical_order(stars)]
+    obs = observables(stars, REGION)
+    return find_peaks(obs, arcsinh_features(obs.x, obs.cov)[0], **settings)
+
+
+@pytest.fixture(scope="module")
+def empty():
+    return simulate_field(REGION, 900, seed=3)
+
+
+@pytest.fixture(scope="module")
+def planted(empty):
+    return inject_cluster(empty, REGION, CLUSTER, seed=1)
+
+
+def at(peak, cluster):
+    """Whether a peak is where a cluster is, in motion and parallax."""
+    return np.all(np.abs(peak.x - [cluster.pmra, cluster.pmdec, cluster.parallax]) < 0.25)
+
+
+def test_a_planted_clump_is_the_first_peak(planted):
+    first = peaks_of(planted)[0]
+    assert at(first, CLUSTER)
+    np.testing.assert_allclose(first.xy, [5, -3], atol=1.5)
+    assert first.count == pytest.approx(80, rel=0.4)
+    assert first.contrast > 50
+    assert first.concentration > 50
+    assert first.score == first.contrast + first.concentration
+
+
+def test_without_its_place_on_the_sky_the_contrast_stays(planted):
+    at_random = next(p for p in peaks_of(shuffle_positions(planted, 1)) if at(p, CLUSTER))
+    in_place = next(p for p in peaks_of(planted) if at(p, CLUSTER))
+    assert at_random.contrast == pytest.approx(in_place.contrast, rel=0.3)
+    assert at_random.concentration < 0.1 * in_place.concentration
+
+
+def test_two_clumps_are_the_first_two_peaks(empty):
+    other = SimulatedCluster(n_members=80, pmra=4.0, pmdec=-7.0, parallax=1.0, radius=4.0, xi=-8.0, eta=8.0)
+    both = inject_cluster(inject_cluster(empty, REGION, CLUSTER, seed=1), REGION, other, seed=2)
+    first = peaks_of(both)[:2]
+    assert sorted(next(i for i, c in enumerate((CLUSTER, other)) if at(p, c)) for p in first) == [0, 1]
+
+
+def test_the_order_of_the_rows_does_not_matter(planted):
+    shuffled = planted[np.random.default_rng(5).permutation(len(planted))]
+    for one, two in zip(peaks_of(planted), peaks_of(shuffled), strict=True):
+        np.testing.assert_array_equal(one.x, two.x)
+        np.testing.assert_array_equal(one.xy, two.xy)
+        assert (one.count, one.contrast, one.concentration) == (two.count, two.contrast, two.concentration)
+
+
+def test_peaks_are_distinct_and_no_more_than_asked_for(empty):
+    stars = empty
+    for number in range(5):
+        clump = SimulatedCluster(40, -10.0 + 5 * number, 8.0, 1.0 + 0.5 * number, 5.0)
+        stars = inject_cluster(stars, REGION, clump, seed=number)
+    assert len(peaks_of(stars, most=3)) == 3
+    peaks = peaks_of(stars, most=6)
+    assert len(peaks) >= 5
+    assert len({int(np.argmin(np.abs(p.x[0] - np.arange(-10, 11, 5)))) for p in peaks[:5]}) == 5
+    error = np.median(floats(stars["parallax_error"]))
+    for i, one in enumerate(peaks):
+        for other in peaks[:i]:
+            assert np.max(np.abs(one.x - other.x)) > 3 * error
+
+
+def test_a_large_table_is_thinned_and_the_clump_still_found(planted):
+    def places(seed):
+        thinned = peaks_of(
+            planted["source_id", *ASTROMETRY, "pmra_error", "pmdec_error", "parallax_error"], search=400, seed=seed
+        )
+        assert any(at(p, CLUSTER) for p in thinned)
+        return [(*p.x, p.count) for p in thinned]
+
+    assert places(0) == places(0)
+    assert places(0) != places(1)
+
+
+def test_the_bright_stars_are_searched_too():
+    """A cluster of bright stars only, which thinning at random to one in ten would lose."""
+    rng = np.random.default_rng(0)
+    n, members = 6000, 25
+    x = rng.normal([0, 0, 1], [6, 6, 0.8], (n, 3))
+    sigma = np.full(n, 0.5)
+    mag = rng.uniform(15, 20, n)
+    r, angle = 30 * np.sqrt(rng.uniform(0, 1, n)), rng.uniform(0, 2 * np.pi, n)
+    xy = np.stack([r * np.cos(angle), r * np.sin(angle)], axis=1)
+    bright = rng.permutation(n)[:600]
+    sigma[bright], mag[bright] = 0.02, rng.uniform(8, 14, 600)
+    own = bright[:members]
+    x[own] = rng.normal([3, -2, 2], 0.05, (members, 3))
+    xy[own] = rng.normal(0, 3, (members, 2))
+    cov = sigma[:, None, None] ** 2 * np.eye(3)
+    obs = observed(x, cov, xy, mag, 30.0)
+    z = arcsinh_features(x, cov)[0]
+
+    def found(obs):
+        return any(np.abs(p.x - [3, -2, 2]).max() < 0.2 for p in find_peaks(obs, z, search=600))
+
+    assert found(obs)
+    assert not found(observed(x, cov, xy, np.full(n, np.nan), 30.0))
+
+
+@settings(max_examples=15)
+@given(st.integers(20, 60), st.integers(0, 99))
+def test_few_stars_give_few_peaks_and_no_error(n, seed):
+    peaks = peaks_of(simulate_field(REGION, n, seed=seed))
+    assert len(peaks) <= 6
+    assert all(np.all(np.isfinite([*p.x, *p.xy, p.count, p.contrast, p.concentration])) for p in peaks)
+
+
+@pytest.mark.parametrize("n", [20, 200])
+def test_identical_stars_are_survived(n):
+    x, cov = np.tile([1.0, 2.0, 3.0], (n, 1)), np.tile(0.01 * np.eye(3), (n, 1, 1))
+    obs = observed(x, cov, np.zeros((n, 2)), np.full(n, np.nan), 1e-6)
+    peaks = find_peaks(obs, np.zeros((n, 3)))
+    assert all(np.array_equal(p.x, [1, 2, 3]) for p in peaks)
+    assert len(peaks) <= 1
+
+
+def test_intrinsic_dispersion_is_a_velocity_and_a_depth():
+    np.testing.assert_allclose(
+        intrinsic_dispersion(np.array([10.0])), [[np.hypot(10 / AU_YR, 0.05)] * 2 + [np.hypot(0.1, 0.02)]]
+    )
+    np.testing.assert_array_equal(intrinsic_dispersion(-1.0), intrinsic_dispersion(0.05))
+
+
+@given(st.integers(0, 500), st.integers(1, 500), st.integers(0, 2**32 - 1))
+def test_thin_draws_sorted_distinct_rows(n, keep, seed):
+    rows = thin(n, keep, seed)
+    assert len(rows) == min(n, keep)
+    assert np.all(np.diff(rows) > 0)
+    assert np.all((rows >= 0) & (rows < n))
+    np.testing.assert_array_equal(rows, thin(n, keep, seed))
+
+
+def test_thin_draws_evenly():
+    counts = np.zeros(50)
+    for seed in range(600):
+        counts[thin(50, 10, seed)] += 1
+    assert counts.min() > 80
+    assert counts.max() < 165
+
+
+def test_peak_is_immutable():
+    peak = Peak(np.zeros(3), np.zeros(2), 1.0, 2.0, 3.0)
+    with pytest.raises(AttributeError):
+        peak.count = 5
