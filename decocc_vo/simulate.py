@@ -199,7 +199,7 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
     if "bp_rp" in members.colnames:
         members["bp_rp"] = np.ma.masked_array(colour.astype(np.float32), np.ma.getmaskarray(members["bp_rp"]))
     # Below those of the cluster that an earlier call put in.
-    lowest = min(0, int(np.ma.min(field["source_id"]))) if "source_id" in field.colnames else 0
+    lowest = min(0, int(np.ma.filled(field["source_id"], 0).min())) if "source_id" in field.colnames else 0
     members["source_id"] = lowest - np.arange(1, n + 1)
     members["is_member"] = np.ones(n, np.int16)
     stars = vstack([field, members], metadata_conflicts="silent")
@@ -257,6 +257,15 @@ def shuffle_positions(stars, seed=0):
     Returns
     -------
     shuffled : `~astropy.table.Table`
+
+    Examples
+    --------
+    >>> from decocc_vo import ClusterRegion
+    >>> from decocc_vo.simulate import shuffle_positions, simulate_field
+    >>> stars = simulate_field(ClusterRegion.from_text("120 -30", "20arcmin"), 100)
+    >>> shuffled = shuffle_positions(stars, seed=1)
+    >>> sorted(shuffled["ra"]) == sorted(stars["ra"]), list(shuffled["ra"]) == list(stars["ra"])
+    (True, False)
     """
     shuffled = Table(stars, copy=True)
     order = np.random.default_rng(seed).permutation(len(stars))
@@ -287,6 +296,14 @@ def simulate_field(region, n_stars, seed=0, limits=(8.0, 18.0)):
     -------
     stars : `~astropy.table.Table`
         With positions, motions, parallaxes, their errors, G and BP-RP.
+
+    Examples
+    --------
+    >>> from decocc_vo import ClusterRegion
+    >>> from decocc_vo.simulate import simulate_field
+    >>> stars = simulate_field(ClusterRegion.from_text("120 -30", "20arcmin"), 1000, limits=(10.0, 16.0))
+    >>> len(stars), bool(stars["phot_g_mean_mag"].max() <= 16)
+    (1000, True)
     """
     rng = np.random.default_rng(seed)
     radius = region.radius.to_value("arcmin") * np.sqrt(rng.uniform(0, 1, n_stars))

@@ -42,6 +42,12 @@ def intrinsic_dispersion(parallax):
     Expected intrinsic dispersion of a cluster at a parallax: shape (3,) for pmra, pmdec [mas/yr], parallax [mas].
 
     1 km/s and 0.05 mas/yr in motion; 1 % depth and 0.02 mas in parallax.
+
+    Examples
+    --------
+    >>> from decocc_vo.embedding.candidates import intrinsic_dispersion
+    >>> intrinsic_dispersion(10.0).round(2)
+    array([2.11, 2.11, 0.1 ])
     """
     parallax = np.maximum(parallax, 0.05)
     motion = np.hypot(parallax / AU_YR, 0.05)
@@ -49,7 +55,15 @@ def intrinsic_dispersion(parallax):
 
 
 def thin(n, keep, seed):
-    """Sorted indices of ``keep`` of ``n`` rows, drawn without replacement; all of them if there are no more."""
+    """
+    Sorted indices of ``keep`` of ``n`` rows, drawn without replacement; all of them if there are no more.
+
+    Examples
+    --------
+    >>> from decocc_vo.embedding.candidates import thin
+    >>> len(thin(100, 10, seed=0)), thin(4, 10, seed=0)
+    (10, array([0, 1, 2, 3]))
+    """
     if n <= keep:
         return np.arange(n)
     return np.sort(np.random.default_rng(seed).permutation(n)[:keep])
@@ -117,6 +131,18 @@ def find_peaks(obs, z, seed=0, most=6, search=12_000):
     -------
     peaks : list of Peak
         Distinct ones, best first.
+
+    Examples
+    --------
+    >>> from decocc_vo import ClusterRegion
+    >>> from decocc_vo.embedding.candidates import find_peaks
+    >>> from decocc_vo.embedding.features import arcsinh_features, observables
+    >>> from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
+    >>> region = ClusterRegion.from_text("120 -30", "20arcmin")
+    >>> stars = inject_cluster(simulate_field(region, 500), region, SimulatedCluster(80, -3.0, 2.0, 1.1, 4.0))
+    >>> obs = observables(stars, region)
+    >>> find_peaks(obs, arcsinh_features(obs.x, obs.cov)[0])[0].x.round()
+    array([-3.,  2.,  1.])
     """
     n = len(obs)
     samples = [thin(n, search, seed)]

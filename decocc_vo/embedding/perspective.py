@@ -102,6 +102,17 @@ def fit_perspective(x, cov, xy, weight, declination, depth):
     Returns
     -------
     perspective : Perspective
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from decocc_vo.embedding.perspective import Perspective, fit_perspective
+    >>> xy = np.random.default_rng(0).uniform(-300, 300, (200, 2))
+    >>> truth = Perspective(np.array([10.0, -20.0, 40.0]), 20.0, 15.0)
+    >>> x = np.column_stack([20.0 * truth.motion_per_parallax(xy), np.full(200, 20.0)])
+    >>> cov = np.tile(0.01 * np.eye(3), (200, 1, 1))
+    >>> fit_perspective(x, cov, xy, np.ones(200), 15.0, depth=1.0).velocity.round()
+    array([ 10., -20.,  40.])
     """
     rows = np.flatnonzero(weight > 0.01)
     x, cov, xy, weight = x[rows], cov[rows], xy[rows], weight[rows]
