@@ -135,7 +135,7 @@ class ThesisDECOCC:
         """
         Find the members: see `DECOCC.fit`; stars of parallax zero cannot be used and come back masked.
 
-        ``membership_prob`` weighs the picked group against its strongest rival, 0 for stars outside the quantile filter.
+        ``membership_prob`` weighs the picked group against its strongest rival; 0 outside the quantile filter.
         """
         began = time.perf_counter()
         stars, region, used = prepare(table, region, columns, 50)
