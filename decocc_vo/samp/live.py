@@ -5,6 +5,7 @@ import logging
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -65,7 +66,7 @@ class LiveSession:
     client : str
         Programs that get the results: ``"all"``, ``"topcat"``, ``"aladin"``, or the start of another name.
     columns : mapping of str to str, optional
-        Registry name to the name in the tables, where they differ.
+        Registry name to the name in the tables, where they differ; handed to ``fit``, too.
     timeout : float
         Seconds a program may take to accept a table.
     on_table, on_result : callable, optional
@@ -116,7 +117,8 @@ class LiveSession:
         if not callable(fit):
             msg = "'fit' must be callable as fit(table, region, start=None, field_only=None), such as DECOCC().fit"
             raise InputError(msg)
-        self.fit, self.hub, self.name, self.client, self.columns = fit, bool(hub), name, client, columns
+        self.hub, self.name, self.client, self.columns = bool(hub), name, client, columns
+        self.fit = fit if columns is None else partial(fit, columns=columns)
         self.selection = selection
         self._callbacks = {
             "table": on_table,

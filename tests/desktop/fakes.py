@@ -10,6 +10,7 @@ from astropy.table import Table
 from pyvo.samp import SAMPHubServer, SAMPIntegratedClient, conf
 
 from decocc_vo.membership import Candidate, assemble
+from decocc_vo.samp._reading import fetch_table
 
 
 def until(condition, timeout=20.0, step=0.02):
@@ -83,9 +84,7 @@ class Program:
                 self.refusals -= 1
                 error = "not yet"
             elif mtype == "table.load.votable":
-                from decocc_vo.votable import read_votable
-
-                self.tables[params["table-id"]] = read_votable(params["url"].removeprefix("file://"))
+                self.tables[params["table-id"]] = fetch_table(params["url"], mtype)
             elif mtype == "table.select.rowList":
                 if params["table-id"] in self.tables:
                     self.selected[params["table-id"]] = [int(row) for row in params["row-list"]]
