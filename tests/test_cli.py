@@ -32,8 +32,8 @@ def program(*args, **kwargs):
 def hyades(tmp_path_factory):
     """One run with everything that can be asked for; returns its output and the folder."""
     folder = tmp_path_factory.mktemp("hyades")
-    command = [*HYADES, "--output", "hyades.vot", "--plots", "plots", "--compilation-cache", "cache"]
-    return program(*command, cwd=folder), folder
+    command = [*HYADES, "--output", "hyades.vot", "--plots", "plots", "--report", "page.html"]
+    return program(*command, "--compilation-cache", "cache", cwd=folder), folder
 
 
 def test_the_whole_run(hyades):
@@ -51,6 +51,8 @@ def test_the_whole_run(hyades):
     assert table.meta["release_key"] == "hipparcos2"
     names = {path.name for path in (folder / "plots").iterdir()}
     assert {"sky.png", "sky.pdf", "cmd.png", "proper_motions.png", "parallax.pdf"} <= names
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    assert "Melotte 25" in page
     assert any((folder / "cache").iterdir())
 
 
@@ -170,6 +172,7 @@ def test_examples_in_the_help_parse():
         (["run", "M 45", "--hub"], "'hub' starts a hub for 'send'"),
         (["run", "--stars", "x.fits", "--survey", "gaia_dr3"], "'stars' is a file, and 'survey'"),
         (["run", "--stars", "x.fits", "--show-query"], "'stars'"),
+        (["run", "M 45", "--survey", "hipparcos2", "--report", "page.doc"], "'report' page.doc must end in .html"),
         (["run", "M 45", "--columns", "pmra=mu"], "'columns' says how to read the file"),
         (["run", "--stars", "x.fits", "--columns", "pmra"], "--columns"),
         (["run", "M 45", "--survey", "hipparcos2", "--where", "parallax > 1"], "'where' is for Gaia's releases"),

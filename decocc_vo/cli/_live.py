@@ -1,9 +1,8 @@
 """``decocc-vo live``: stay in TOPCAT and Aladin, and work on the tables they send."""
 
 from ..exceptions import InputError
-from ._compiled import keep_compiled
 from ._methods import PRESETS, make_method
-from ._sources import mapping
+from ._sources import keep_compiled, mapping
 
 NAME = "live"
 HELP = "stay connected to TOPCAT and Aladin, and find members in the tables they send"
@@ -46,7 +45,7 @@ def run(options):
         raise InputError(msg)
     from ..samp import LiveSession
 
-    keep_compiled(options.compilation_cache)
+    keep_compiled(options)
     session = LiveSession(
         make_method("decocc", options.preset, options.seed).fit,
         selection=options.selection,

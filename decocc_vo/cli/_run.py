@@ -8,10 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from ..exceptions import InputError
-from ._compiled import keep_compiled
 from ._methods import METHODS, PRESETS, make_method
 from ._show import as_json, as_text
-from ._sources import add_region_arguments, add_service_arguments, check_folder, find_stars, mapping, print_query
+from ._sources import (
+    add_region_arguments,
+    add_service_arguments,
+    check_folder,
+    find_stars,
+    keep_compiled,
+    mapping,
+    print_query,
+)
 
 NAME = "run"
 HELP = "find the members of a cluster and characterise it"
@@ -53,6 +60,7 @@ def add_arguments(parser):
         "--output", metavar="FILE", help="write all stars with their probabilities: .vot .fits .ecsv .parquet"
     )
     out.add_argument("--plots", metavar="DIR", help="write the figures there, as PNG and PDF")
+    out.add_argument("--report", metavar="FILE.html", help="write one page with the summary, the figures and the table")
     out.add_argument("--send", metavar="PROGRAM", help="send the table by SAMP: topcat, aladin or all")
     out.add_argument("--hub", action="store_true", help="start a SAMP hub where none runs")
     out.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed (default: text)")
@@ -70,7 +78,7 @@ def run(options):
     stars, region, inside = find_stars(options)
     log.info("%d stars from %s", len(stars), stars.meta["source"])
     if options.method == "decocc":
-        keep_compiled(options.compilation_cache)
+        keep_compiled(options)
     result = _fit(method, stars, region, inside)
     files = _write(options, result, region)
     sent = _send(options, result, region)
@@ -78,7 +86,12 @@ def run(options):
         print(as_json(result, region, stars, files))
     else:
         print(as_text(result, region, stars, sys.stdout.encoding))
-        for label, paths in (("table", [options.output]), ("plots", [options.plots]), ("sent to", sent)):
+        for label, paths in (
+            ("table", [options.output]),
+            ("plots", [options.plots]),
+            ("report", [options.report]),
+            ("sent to", sent),
+        ):
             for path in filter(None, paths):
                 print(f"  {label:<13s}{path}")
     return 0 if result.found else 1
@@ -91,6 +104,14 @@ def _check_paths(options):
 
         file_format(options.output)
         check_folder(options.output)
+    if options.report is not None:
+        if not options.report.lower().endswith((".html", ".htm")):
+            msg = f"'report' {options.report} must end in .html"
+            raise InputError(msg)
+        check_folder(options.report)
+    if options.plots is not None and Path(options.plots).expanduser().is_file():
+        msg = f"'plots' {options.plots} is a file, and a folder is wanted"
+        raise InputError(msg)
 
 
 def _fit(method, stars, region, inside):
@@ -122,6 +143,10 @@ def _write(options, result, region):
         from ..plot import save_plots
 
         files += [str(path) for path in save_plots(result, Path(options.plots).expanduser(), region=region)]
+    if options.report is not None:
+        from ..report import write_report
+
+        files.append(str(write_report(result, options.report, region=region, overwrite=True)))
     return files
 
 

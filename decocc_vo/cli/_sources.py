@@ -10,6 +10,7 @@ __all__ = [
     "check_folder",
     "find_region",
     "find_stars",
+    "keep_compiled",
     "mapping",
     "print_query",
     "query_options",
@@ -44,6 +45,17 @@ def add_service_arguments(group):
     )
     group.add_argument("--offline", action="store_true", help="open no connection: the archive has the stars, or not")
     group.add_argument("--show-query", action="store_true", help="print the ADQL query and stop")
+
+
+def keep_compiled(options):
+    """Let JAX keep what it compiles where the option or the settings say."""
+    from ..config import conf
+
+    folder = options.compilation_cache or conf.compilation_cache
+    if folder:
+        from ..embedding.compiled import keep_compiled
+
+        keep_compiled(folder)
 
 
 def mapping(text):
