@@ -22,7 +22,7 @@ _START_RADIUS = 0.35  # footprint radii
 _WARM = 10
 _CANDIDATE_STEPS, _FINAL_STEPS = 30, 60
 _CLUMP = 40.0  # log evidence that a clump of motions without concentration on the sky may reach by chance
-_PERSPECTIVE_ROUNDS = 3
+_PERSPECTIVE_ROUNDS, _SETTLED = 10, 0.3  # at most; km/s that the velocity still moves
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,10 @@ def straighten(fit, obs, seed=0):
         width = float(fit.model.radius) * np.radians(obs.footprint / 60.0)
         depth = np.hypot(0.7 * width * max(fit.mean[2], 0.0), 0.02)
         perspective = fit_perspective(obs.x, obs.cov, obs.xy, fit.probability, obs.declination, depth)
-        if fit.perspective is None and perspective.amplitude(obs.xy) < intrinsic_dispersion(perspective.parallax)[0]:
+        before = fit.perspective
+        if before is None and perspective.amplitude(obs.xy) < intrinsic_dispersion(perspective.parallax)[0]:
+            return fit
+        if before is not None and np.abs(perspective.velocity - before.velocity).max() < _SETTLED:
             return fit
         x, cov = perspective.straighten(obs.x, obs.cov, obs.xy)
         embedding = Embedding.of(x, cov, fit.embedding.sky, obs.footprint, seed)
