@@ -1,22 +1,51 @@
 """
 Training the head: simulated clusters in real fields without theirs, and published members where they are at hand.
 
-    python -m decocc_vo.pretrain FIELDS WEIGHTS.safetensors [--simulations N] [--seed N] [--folds DIR]
+    python -m decocc_vo.pretrain FIELDS WEIGHTS.safetensors --examples DIR [--simulations N] [--seed N] [--folds DIR]
 """
 
-import numpy as np
+import argparse
+import json
+import sys
+from pathlib import Path
 
-from .columns import canonical_order, floats
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+from tqdm import tqdm
+
+from . import __version__
+from .columns import canonical_order, conform, floats, usable_rows
 from .embedding.candidates import find_peaks
 from .embedding.context import context_features
 from .embedding.detection import Embedding, evidence, fit_peak, refine, straighten
 from .embedding.features import observables, parallax_zero_point
+from .embedding.head import correct, save_head, train_heads
+from .exceptions import InputError
 from .membership import parallax_zero_point_rule
+from .region import ClusterRegion
 from .simulate import SimulatedCluster, inject_cluster, shuffle_positions
+from .stars.files import read_stars
 
-__all__ = ["draw_cluster", "example", "field_for_simulation", "solve"]
+__all__ = [
+    "cross_validate",
+    "draw_cluster",
+    "example",
+    "field_for_simulation",
+    "load_examples",
+    "main",
+    "make_examples",
+    "real_example",
+    "solve",
+    "train",
+]
+
+THRESHOLD = 20.0
+"""Significance from which on a fit is an answer, as in `~decocc_vo.DECOCC`."""
 
 _FIELD_STARS = 4_000  # a larger field is thinned: small ones teach as much and cost less
+_REAL_WEIGHT = 3.0
 _LOST = 0.3  # a simulation of which the mixture finds less (F1) teaches nothing
 
 
@@ -82,8 +111,8 @@ def example(field, region, cluster, seed):
     Returns
     -------
     example : dict or None
-        ``X`` features and ``y`` truth of the stars near the cluster, ``near`` their rows, ``lab`` the truth and ``p`` the
-        mixture's probability of all; None if the mixture does not find the cluster.
+        ``X`` features and ``y`` truth of the stars near the cluster, ``near`` their rows, ``lab`` the truth and ``p``
+        the mixture's probability of all; None if the mixture does not find the cluster.
     """
     stars = inject_cluster(field, region, cluster, seed)
     stars = stars[canonical_order(stars)]
@@ -100,3 +129,239 @@ def example(field, region, cluster, seed):
         return None
     near, features = context_features(fit, obs)
     return {"X": features, "y": truth[near], "near": near, "lab": truth, "p": fit.probability, "E": evidence(fit)}
+
+
+def real_example(entry, fields, seed=0):
+    """What the head would see of a real field, with the published labels: 1 member, 0 field, -1 not scored."""
+    stars, region = _read(entry, fields)
+    obs = observables(stars, region, parallax_zero_point(stars, *parallax_zero_point_rule(stars)))
+    fit = solve(obs, seed)
+    near, features = context_features(fit, obs)
+    label = _labels(entry, fields, stars)
+    source_id = np.asarray(stars["source_id"])
+    return {
+        "X": features,
+        "y": label[near],
+        "near": near,
+        "lab": label,
+        "p": fit.probability,
+        "E": evidence(fit),
+        "source_id": source_id,
+    }
+
+
+def _read(entry, fields):
+    """Usable stars of a field in canonical order, and its region."""
+    stars = conform(read_stars(fields / "stars" / f"{entry['name']}.fits"))
+    order = canonical_order(stars)
+    stars = stars[order[usable_rows(stars)[order]]]
+    centre = SkyCoord(entry["ra"], entry["dec"], unit="deg")
+    return stars, ClusterRegion(centre, entry["radius_arcmin"] * u.arcmin, entry["name"])
+
+
+def _labels(entry, fields, stars):
+    truth = read_stars(fields / "truth" / f"{entry['name']}.fits")
+    known = dict(zip(truth["source_id"].tolist(), truth["label"].tolist(), strict=True))
+    return np.array([known.get(number, -1) for number in stars["source_id"].tolist()])
+
+
+def make_examples(fields, folder, simulations, seed=0):
+    """
+    Make the examples the head learns from, one file each; those that are there already are not made again.
+
+    Every real field gives one, and its stars without listed and probable members, dealt out anew over the sky, are the
+    background of simulations. Fields whose stars have no errors of their own take part like the others.
+
+    Parameters
+    ----------
+    fields : `~pathlib.Path`
+        Folder with ``manifest.json``, ``stars`` and ``truth``.
+    folder : `~pathlib.Path`
+        Where the examples go.
+    simulations : int
+        How many simulated clusters.
+    seed : int
+        Of all draws.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = json.loads((fields / "manifest.json").read_text())
+    for entry in tqdm(manifest, desc="real fields", disable=None):
+        path = folder / f"real_{entry['name']}.npz"
+        if not path.exists():
+            np.savez(path, **real_example(entry, fields), cluster=entry["cluster"] or "")
+    for number in tqdm(range(simulations), desc="simulations", disable=None):
+        path = folder / f"simulation_{number:05d}.npz"
+        if path.exists():
+            continue
+        rng = np.random.default_rng([seed, number])
+        entry = manifest[int(rng.integers(len(manifest)))]
+        stars, region = _read(entry, fields)
+        if "phot_g_mean_mag" not in stars.colnames:  # Hipparcos: its errors do not follow from G
+            continue
+        listed = np.load(folder / f"real_{entry['name']}.npz")
+        empty = stars[(listed["lab"] != 1) & (listed["p"] < 0.05)]
+        field = field_for_simulation(empty, rng)
+        cluster = draw_cluster(field, region, rng)
+        try:
+            made = example(field, region, cluster, int(rng.integers(2**31)))
+        except InputError:  # a draw that fell outside the footprint
+            continue
+        if made is not None:
+            np.savez(path, **made, cluster=entry["cluster"] or "")
+
+
+def load_examples(folder):
+    """Read the examples of `make_examples`: a list of dicts, with the file's name under ``name``."""
+    return [
+        {key: data[key] for key in data.files} | {"name": path.stem}
+        for path in sorted(folder.glob("*.npz"))
+        for data in [np.load(path)]
+    ]
+
+
+def train(examples, *, networks=4, steps=2000, seed=0, labels=True):
+    """
+    Train the head on examples.
+
+    Parameters
+    ----------
+    examples : list of dict
+        From `load_examples`.
+    networks, steps, seed : int
+        See `~decocc_vo.embedding.head.train_heads`.
+    labels : bool
+        Whether real fields with their published labels take part, beside the simulations.
+
+    Returns
+    -------
+    weights : `~decocc_vo.embedding.head.HeadWeights`
+    """
+    features, truth, weight = [], [], []
+    for item in examples:
+        real = item["name"].startswith("real_")
+        if real and (not labels or not str(item["cluster"])):
+            continue
+        known = item["y"] >= 0
+        members = max(int(np.sum(item["y"] == 1)), 8)
+        features.append(item["X"][known])
+        truth.append(item["y"][known])
+        # Small clusters count about as much as large ones, and a real field more than a simulated one.
+        weight.append(np.full(int(known.sum()), members**-0.7 * (_REAL_WEIGHT if real else 1.0)))
+    weights, _ = train_heads(
+        np.concatenate(features),
+        np.concatenate(truth),
+        np.concatenate(weight),
+        networks=networks,
+        steps=steps,
+        seed=seed,
+    )
+    return weights
+
+
+def cross_validate(examples, out, folds=4, seed=0, **options):
+    """
+    Answer for every real field with a head that saw neither its cluster nor simulations in its field.
+
+    Writes OUT/NAME.fits with source_id and membership_prob, for ``score_membership.py``, and returns for each
+    simulation the truth and the probabilities of the head that did not see its field.
+
+    Parameters
+    ----------
+    examples : list of dict
+        From `load_examples`.
+    out : `~pathlib.Path`
+        Folder for the tables.
+    folds : int
+        How many folds the clusters are dealt into.
+    seed : int
+        Of the dealing.
+    **options
+        Of `train`.
+
+    Returns
+    -------
+    simulated : list of tuple
+        Truth, mixture's probability, corrected probability of each simulation.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    clusters = sorted({str(item["cluster"]) for item in examples})
+    fold = dict(zip(clusters, np.random.default_rng(seed).permutation(len(clusters)) % folds, strict=True))
+    simulated = []
+    for number in range(folds):
+        seen = [item for item in examples if fold[str(item["cluster"])] != number]
+        weights = train(seen, seed=seed, **options)
+        for item in examples:
+            if fold[str(item["cluster"])] != number:
+                continue
+            probability = item["p"].copy()
+            probability[item["near"]] = 1 / (1 + np.exp(-correct(weights, item["X"]).mean(axis=0)))
+            if item["name"].startswith("real_"):
+                found = float(item["E"]) >= THRESHOLD
+                table = Table({"source_id": item["source_id"], "membership_prob": probability * found})
+                table.write(out / f"{item['name'].removeprefix('real_')}.fits", overwrite=True)
+            else:
+                simulated.append((item["lab"], item["p"], probability))
+    return simulated
+
+
+def main(args=None):
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m decocc_vo.pretrain", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("fields", type=Path, help="folder with manifest.json, stars/ and truth/")
+    parser.add_argument("weights", type=Path, help="safetensors file to write")
+    parser.add_argument("--examples", type=Path, required=True, help="folder that keeps the examples between runs")
+    parser.add_argument("--simulations", type=int, default=600)
+    parser.add_argument("--networks", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--simulations-only", action="store_true", help="leave the published labels out of the training"
+    )
+    parser.add_argument("--folds", type=Path, help="cross-validate by cluster too, and write the tables there")
+    options = parser.parse_args(args)
+    make_examples(options.fields, options.examples, options.simulations, options.seed)
+    examples = load_examples(options.examples)
+    settings = {"networks": options.networks, "steps": options.steps, "labels": not options.simulations_only}
+    if options.folds:
+        _report(cross_validate(examples, options.folds, seed=options.seed, **settings))
+    counts = sum(item["name"].startswith("simulation") for item in examples)
+    save_head(
+        train(examples, seed=options.seed, **settings),
+        options.weights,
+        version=__version__,
+        simulations=counts,
+        real_fields=0 if options.simulations_only else len(examples) - counts,
+        **settings,
+    )
+    return 0
+
+
+def _report(simulated):
+    """Print how the head does on exact truth, beside the mixture alone."""
+    for name, column in (("mixture", 1), ("with the head", 2)):
+        f1, totals = [], []
+        for item in simulated:
+            truth, chosen = item[0] == 1, item[column] >= 0.5
+            f1.append(2 * np.sum(truth & chosen) / (truth.sum() + chosen.sum()))
+            totals.append(item[column].sum() / truth.sum())
+        truth = np.concatenate([item[0] for item in simulated])
+        probability = np.concatenate([item[column] for item in simulated])
+        print(
+            f"{name}: {len(f1)} simulations, mean F1 {np.mean(f1):.4f}, 10th percentile {np.quantile(f1, 0.1):.3f}, "
+            f"sum of p within 10 % of the truth in {np.mean(np.abs(np.array(totals) - 1) < 0.1):.1%}"
+        )
+        bins = np.clip((probability * 10).astype(int), 0, 9)
+        print(
+            "  reliability, mean p : true fraction (stars): "
+            + ", ".join(
+                f"{probability[bins == i].mean():.2f}:{truth[bins == i].mean():.2f} ({np.sum(bins == i)})"
+                for i in range(10)
+                if np.any(bins == i)
+            )
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -28,6 +28,7 @@ FEATURES = (
     "colour_members",
     "colour_known",
     "neighbours",
+    "log_ruwe",
     "field_members",
     "field_stars",
     "field_fraction",
@@ -169,6 +170,7 @@ def context_features(fit, obs, seed=0):
         colour_count,
         colour_known,
         np.log(sums[:, 3] + 0.3),
+        np.nan_to_num(np.clip(np.log(np.maximum(obs.ruwe[near], 0.1)), -0.3, 1.5)),
         *(np.full(len(near), value) for value in field),
     )
     return near, np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=20.0, neginf=-20.0)

@@ -35,6 +35,8 @@ class Observables:
         Tangent plane offsets from the region's centre [arcmin], east and north.
     mag, colour : `~numpy.ndarray`, shape (n,)
         G (or Hp) and BP-RP (or B-V), NaN where missing.
+    ruwe : `~numpy.ndarray`, shape (n,)
+        Renormalised unit weight error, NaN where missing.
     zero_point : `~numpy.ndarray`, shape (n,)
         Parallax zero point that was subtracted [mas].
     footprint : float
@@ -48,6 +50,7 @@ class Observables:
     xy: np.ndarray
     mag: np.ndarray
     colour: np.ndarray
+    ruwe: np.ndarray
     zero_point: np.ndarray
     footprint: float
     declination: float
@@ -57,7 +60,7 @@ class Observables:
 
     def take(self, rows):
         """The same for some of the stars; the footprint stays."""
-        arrays = (self.x, self.cov, self.xy, self.mag, self.colour, self.zero_point)
+        arrays = (self.x, self.cov, self.xy, self.mag, self.colour, self.ruwe, self.zero_point)
         return Observables(*(a[rows] for a in arrays), self.footprint, self.declination)
 
 
@@ -231,6 +234,7 @@ def observables(stars, region, zero_point=0.0):
         xy,
         _magnitude(stars),
         colour,
+        _values(stars, "ruwe"),
         zero_point,
         max(footprint, 1e-6),
         float(region.center.dec.deg),

@@ -7,8 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .candidates import Peak, find_peaks
+from .context import context_features
 from .detection import Embedding, evidence, fit_peak, refine, repeat, straighten
 from .features import observables
+from .head import correct, load_head
 
 __all__ = ["Found", "Group", "search_clusters"]
 
@@ -79,8 +81,6 @@ def search_clusters(stars, region, zero_point, *, seed=0, threshold=20.0, start=
     hold = _nearest_first(hold)
     seconds["clusters"] = time.perf_counter() - clock - sum(seconds.values())
     group = np.full(len(obs), -1, np.int16)
-    for number in range(len(hold) - 1, -1, -1):
-        group[hold[number].probability >= 0.5] = number
     diagnostics = {"seconds_by_stage": seconds, "peaks": len(peaks)}
     if not hold:
         best = max(map(evidence, fits), default=0.0)
@@ -91,8 +91,9 @@ def search_clusters(stars, region, zero_point, *, seed=0, threshold=20.0, start=
         )
         return Found(losers, group, None, reason, diagnostics)
     winner = hold[0]
+    answers = [_answer(fit, obs, seed) for fit in hold]
     repeats = np.stack([repeat(winner, seed + 1 + i).probability for i in range(_REPEATS)])
-    spread = np.sqrt(np.mean((repeats - winner.probability) ** 2, axis=0))
+    spread = np.sqrt(np.mean((repeats - winner.probability) ** 2, axis=0) + answers[0][1] ** 2)
     seconds["repeats"] = time.perf_counter() - clock - sum(seconds.values())
     velocity = None if winner.perspective is None else winner.perspective.velocity.round(2).tolist()
     reason = (
@@ -100,7 +101,21 @@ def search_clusters(stars, region, zero_point, *, seed=0, threshold=20.0, start=
         + ", ".join(f"{evidence(f):.1f}" for f in hold)
     )
     diagnostics |= {"velocity_km_s": velocity, "spread": float(np.max(spread, initial=0.0))}
-    return Found(tuple(Group(f.probability, evidence(f)) for f in hold), group, spread, reason, diagnostics)
+    groups = tuple(Group(p, evidence(f)) for f, (p, _) in zip(hold, answers, strict=True))
+    for number in range(len(groups) - 1, -1, -1):
+        group[groups[number].probability >= 0.5] = number
+    return Found(groups, group, spread, reason, diagnostics)
+
+
+def _answer(fit, obs, seed):
+    """Probability of every star after the head's correction, and its spread over the head's networks."""
+    probability, spread = fit.probability, np.zeros(len(obs))
+    near, features = context_features(fit, obs, seed)
+    logit = correct(load_head(), features)
+    each = 1 / (1 + np.exp(-logit))
+    probability[near] = 1 / (1 + np.exp(-logit.mean(axis=0)))
+    spread[near] = each.std(axis=0)
+    return probability, spread
 
 
 def _peak_of(obs, weight):
