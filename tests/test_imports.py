@@ -35,7 +35,9 @@ LAW = {
     "plot": {"columns", "membership", "region", "votable", "samp"},
     "report": {"columns", "membership", "region", "votable", "samp", "plot"},
 }
-LAW["cli"] = set(LAW)
+# The command that trains the head: `python -m decocc_vo.pretrain`.
+LAW["pretrain"] = {"columns", "region", "stars", "embedding", "membership", "simulate"}
+LAW["cli"] = set(LAW) - {"pretrain"}
 HEAVY = ("jax", "flax", "optax", "matplotlib", "sklearn", "scipy", "pyvo", "astroquery", "duckdb", "pyarrow", "pyongc")
 
 
@@ -137,7 +139,7 @@ def test_releases_are_written_in_columns_only(path):
 def test_the_library_does_not_print(path):
     calls = [node for node in ast.walk(parse(path)) if isinstance(node, ast.Call)]
     printing = [node.lineno for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
-    assert room(path) == "cli" or printing == []
+    assert room(path) in ("cli", "pretrain") or printing == []  # the two that are commands
 
 
 def loaded(statement):
