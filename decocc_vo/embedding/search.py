@@ -17,6 +17,7 @@ __all__ = ["Found", "Group", "search_clusters"]
 _SAME = 0.5  # two fits that share this part of their members are one cluster
 _FAR = 9e3  # footprint radii: where a star is put that cannot be a member
 _REPEATS = 6
+_LISTED = 3  # candidates that are told of where none holds
 _COMPARABLE = 0.1  # a candidate with this part of the best one's significance may be the one that was asked for
 
 
@@ -76,17 +77,22 @@ def search_clusters(stars, region, zero_point, *, seed=0, threshold=20.0, start=
     fits = [fit_peak(embedding, p.x, p.xy / obs.footprint, p.count, seed) for p in peaks]
     fits = _different(sorted(fits, key=evidence, reverse=True))
     seconds["candidates"] = time.perf_counter() - clock - seconds["search"]
-    hold = [straighten(refine(f, seed), obs, seed) for f in fits if evidence(f) >= threshold]
-    hold = _different(sorted((f for f in hold if evidence(f) >= threshold), key=evidence, reverse=True))
-    hold = _nearest_first(hold)
+    # A candidate that falls short by little is looked at with all stars, and the best few so as to be listed.
+    fits = [
+        straighten(refine(f, seed), obs, seed) if evidence(f) >= threshold / 2 else refine(f, seed)
+        for number, f in enumerate(fits)
+        if number < _LISTED or evidence(f) >= threshold / 2
+    ]
+    fits = _different(sorted(fits, key=evidence, reverse=True))
+    hold = _nearest_first([f for f in fits if evidence(f) >= threshold])
     seconds["clusters"] = time.perf_counter() - clock - sum(seconds.values())
     group = np.full(len(obs), -1, np.int16)
     diagnostics = {"seconds_by_stage": seconds, "peaks": len(peaks)}
     if not hold:
         best = max(map(evidence, fits), default=0.0)
-        losers = tuple(Group(f.probability, evidence(f), accepted=False) for f in fits[:3])
+        losers = tuple(Group(f.probability, evidence(f), accepted=False) for f in fits[:_LISTED])
         reason = (
-            f"no cluster: the best of {len(fits)} candidates has a significance of {best:.1f}, "
+            f"no cluster: the best of {len(peaks)} candidates has a significance of {best:.1f}, "
             f"under the threshold of {threshold:g}; try a larger region, or fainter stars"
         )
         return Found(losers, group, None, reason, diagnostics)
@@ -97,7 +103,7 @@ def search_clusters(stars, region, zero_point, *, seed=0, threshold=20.0, start=
     seconds["repeats"] = time.perf_counter() - clock - sum(seconds.values())
     velocity = None if winner.perspective is None else winner.perspective.velocity.round(2).tolist()
     reason = (
-        f"found {len(hold)} cluster{'s' * (len(hold) > 1)} among {len(fits)} candidates; significance "
+        f"found {len(hold)} cluster{'s' * (len(hold) > 1)} among {len(peaks)} candidates; significance "
         + ", ".join(f"{evidence(f):.1f}" for f in hold)
     )
     diagnostics |= {"velocity_km_s": velocity, "spread": float(np.max(spread, initial=0.0))}
