@@ -117,15 +117,10 @@ class Connection:
         self._proxy = SAMPHubProxy()
         self._proxy.connect(hub_params=parameters)
         with offline():
-            self._client = _make_client(self._proxy, name, receive, self.lost)
+            self._client = _make_client(self._proxy, name, receive, self.lost, subscriptions)
         self._client.start()
         try:
             self._client.register()
-            # Only what we handle: pyvo would also serve client.env.get, our environment variables, to anyone.
-            self._proxy.declare_subscriptions(
-                self._key,
-                {m: {} for m in ("samp.app.ping", "samp.hub.event.shutdown", "samp.hub.disconnect", *subscriptions)},
-            )
         except BaseException:
             self._client.stop()
             self._proxy.disconnect()
@@ -250,7 +245,7 @@ class Connection:
         self.close()
 
 
-def _make_client(proxy, name, receive, lost):
+def _make_client(proxy, name, receive, lost, subscriptions):
     """The callable side of a registration, on pyvo's server; defined here since pyvo is imported late."""
     from pyvo.samp import SAMPClient
 
@@ -259,6 +254,11 @@ def _make_client(proxy, name, receive, lost):
 
         def __init__(self):
             super().__init__(proxy, metadata=metadata(name), addr="127.0.0.1")
+            # Subscribed to once, with the registration: of two declarations in a row a program may see the first last.
+            # And only to what we handle: pyvo would also serve client.env.get, our environment variables, to anyone.
+            self.unbind_receive_call("client.env.get", declare=False)
+            for mtype in ("samp.hub.event.shutdown", "samp.hub.disconnect", *subscriptions):
+                self.bind_receive_call(mtype, self.receive_call, declare=False)
             self._waiting, self._lock = {}, threading.Lock()
 
         def expect(self, tag, answered):
