@@ -91,6 +91,9 @@ class MockTAP:
         table = Table(masked=True)
         for name in result.column_names:
             column = result[name].combine_chunks()
+            if str(column.type) in {"string", "large_string", "string_view"}:
+                table[name] = [value or "" for value in column.to_pylist()]
+                continue
             values = column.fill_null(0).to_numpy(zero_copy_only=False)
             if values.dtype.kind not in "if":
                 values = values.astype(np.int64)
@@ -147,7 +150,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(303, Location=f"{self.mock.url}/async/{key}")
         elif key in self.mock.alive and rest == ["phase"]:
             job = self.mock.alive[key]
-            if job["phase"] == "PENDING":
+            if job["phase"] == "EXECUTING":  # as DaCHS does
+                job.update(phase="ERROR", error="No transition from EXECUTING to QUEUED")
+            elif job["phase"] == "PENDING":
                 job["phase"] = "EXECUTING"
                 try:
                     job["body"] = as_votable(*self.mock.execute(job["query"], job["maxrec"]))

@@ -6,13 +6,6 @@ from astropy.table import MaskedColumn, Table
 from ..columns import COLUMNS, describe
 
 
-def arrow_type(name):
-    """Arrow's type of a registry column."""
-    import pyarrow as pa
-
-    return pa.from_numpy_dtype(np.dtype(COLUMNS[name].dtype))
-
-
 def to_arrow(table, names=None):
     """Columns ``names`` (registry names) of a table as an Arrow table; what is masked or not there is null."""
     import pyarrow as pa
@@ -21,7 +14,7 @@ def to_arrow(table, names=None):
     for name in table.colnames if names is None else names:
         dtype = np.dtype(COLUMNS[name].dtype)
         if name not in table.colnames:
-            columns[name] = pa.nulls(len(table), arrow_type(name))
+            columns[name] = pa.nulls(len(table), pa.from_numpy_dtype(dtype))
             continue
         values = np.ma.asarray(table[name])
         mask = np.ma.getmaskarray(values)

@@ -1,13 +1,16 @@
 """The two databases an archive can lie in, behind one face: transactions, SQL that both take, rows as Arrow."""
 
 import contextlib
-import io
 import random
 import re
 import threading
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
+from ..columns import COLUMNS
 from ..exceptions import InputError, ServiceError
 
 _WAITS = ("lock", "different configuration")
@@ -107,8 +110,10 @@ class _DuckSession:
 
     execute = rows
 
-    def arrow(self, sql):
-        return self.connection.sql(sql).to_arrow_table()
+    def arrow(self, names, where):
+        """Columns ``names`` of the rows that ``where`` (FROM and on) says, as an Arrow table."""
+        listed = ", ".join(f'"{name}"' for name in names)
+        return self.connection.sql(f"SELECT {listed} {where}").to_arrow_table()
 
     def columns(self, table):
         return [
@@ -181,16 +186,20 @@ class _PostgresSession:
     def _cursor(self):
         return self.connection.connection.driver_connection.cursor()
 
-    def arrow(self, sql):
-        from pyarrow import csv
-
-        from ._arrow import arrow_type
-
-        with self._cursor() as cursor, cursor.copy(f"COPY ({sql}) TO STDOUT (FORMAT csv, HEADER)") as copy:
-            text = b"".join(copy)
-        names = text[: text.index(b"\n")].decode().split(",")
-        types = {name: arrow_type(name) for name in names}
-        return csv.read_csv(io.BytesIO(text), convert_options=csv.ConvertOptions(column_types=types))
+    def arrow(self, names, where):
+        # In COPY's binary format every number has a fixed size, a missing one has not: NaN, or the least integer,
+        # stands for it on the way, which no stored value is.
+        record = _record(np.dtype(COLUMNS[name].dtype) for name in names)
+        given = ", ".join(_never_null(name) for name in names)
+        with self._cursor() as cursor, cursor.copy(f"COPY (SELECT {given} {where}) TO STDOUT (FORMAT binary)") as copy:
+            data = b"".join(copy)
+        rows = np.frombuffer(data, record, offset=len(_HEADER), count=(len(data) - len(_HEADER) - 2) // record.itemsize)
+        columns = {}
+        for index, name in enumerate(names):
+            values = rows[f"v{index}"].astype(COLUMNS[name].dtype)
+            missing = np.isnan(values) if values.dtype.kind == "f" else values == np.iinfo(values.dtype).min
+            columns[name] = pa.array(values, mask=missing)
+        return pa.table(columns)
 
     def columns(self, table):
         sql = (
@@ -200,19 +209,52 @@ class _PostgresSession:
         return [name for (name,) in self.rows(sql, t=table)]
 
     def stage(self, arrow):
-        """Make ``stage`` a table of these rows, in place of the last."""
-        from pyarrow import csv
+        """Make ``stage`` a view of these rows, in place of the last."""
+        types = [column.type.to_pandas_dtype() for column in arrow.columns]
+        kinds = [_SQL[np.dtype(kind).name] for kind in types]
+        names = [f'"{name}"' for name in arrow.column_names]
+        self.execute("DROP TABLE IF EXISTS incoming CASCADE")
+        columns = ", ".join(f"{name} {kind}" for name, kind in zip(names, kinds, strict=True))
+        self.execute(f"CREATE TEMPORARY TABLE incoming ({columns}) ON COMMIT DROP")
+        rows = np.zeros(len(arrow), _record(np.dtype(kind) for kind in types))
+        rows["fields"] = len(names)
+        for index, (column, kind) in enumerate(zip(arrow.columns, types, strict=True)):
+            rows[f"l{index}"] = np.dtype(kind).itemsize
+            empty = np.nan if np.dtype(kind).kind == "f" else np.iinfo(kind).min
+            rows[f"v{index}"] = column.fill_null(empty).to_numpy()
+        with self._cursor() as cursor, cursor.copy("COPY incoming FROM STDIN (FORMAT binary)") as copy:
+            copy.write(_HEADER)
+            for start in range(0, len(rows), 2**15):
+                copy.write(rows[start : start + 2**15].tobytes())
+            copy.write(_TRAILER)
+        self.execute("ANALYZE incoming")
+        given = ", ".join(f"NULLIF({n}, {_MISSING[k]}) AS {n}" for n, k in zip(names, kinds, strict=True))
+        self.execute(f"CREATE TEMPORARY VIEW stage AS SELECT {given} FROM incoming")
 
-        self.execute("DROP TABLE IF EXISTS stage")
-        self.execute("CREATE TEMPORARY TABLE stage (LIKE stars) ON COMMIT DROP")
-        names = ", ".join(f'"{name}"' for name in arrow.column_names)
-        options = csv.WriteOptions(include_header=False)
-        with self._cursor() as cursor, cursor.copy(f"COPY stage ({names}) FROM STDIN (FORMAT csv)") as copy:
-            for batch in arrow.to_batches(max_chunksize=2**15):
-                text = io.BytesIO()
-                csv.write_csv(batch, text, options)
-                copy.write(text.getvalue())
-        self.execute("ANALYZE stage")
+
+# PostgreSQL's binary COPY: a signature, flags and the length of an extension; -1 fields at the end.
+_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_TRAILER = b"\xff\xff"
+_SQL = {"int16": "smallint", "int32": "integer", "int64": "bigint", "float32": "real", "float64": "double precision"}
+_MISSING = {
+    "smallint": "'-32768'::smallint",
+    "integer": "'-2147483648'::integer",
+    "bigint": "'-9223372036854775808'::bigint",
+    "real": "'NaN'::real",
+    "double precision": "'NaN'::double precision",
+}
+
+
+def _record(dtypes):
+    """One row of a binary COPY: the number of fields, then each with its size in front."""
+    fields = [("fields", ">i2")]
+    for index, dtype in enumerate(dtypes):
+        fields += [(f"l{index}", ">i4"), (f"v{index}", dtype.newbyteorder(">"))]
+    return np.dtype(fields)
+
+
+def _never_null(name):
+    return f'COALESCE("{name}", {_MISSING[_SQL[COLUMNS[name].dtype]]})'
 
 
 def _trouble(url, error):

@@ -9,7 +9,7 @@ import numpy as np
 ORDER = 12
 _RING = np.array([2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4])
 _SECTOR = np.array([1, 3, 5, 7, 0, 2, 4, 6, 1, 3, 5, 7])
-_DEEPER = 4  # orders a cone's rim is resolved below the order at which a pixel is as large as the cone
+_DEEPER = 3  # orders a cone's rim is resolved below the order at which a pixel is as large as the cone
 
 
 def _spread(values):

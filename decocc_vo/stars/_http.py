@@ -20,7 +20,15 @@ log = logging.getLogger(__name__)
 
 _MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
 # ExpatError and ValueError: a document that was cut short does not parse.
-_BROKEN = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError, ExpatError, ValueError)
+_BROKEN = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+    urllib3.exceptions.HTTPError,
+    ExpatError,
+    ValueError,
+)
 _LONGEST_WAIT = 60.0
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 

@@ -144,13 +144,25 @@ class Jobs:
             if phase in _FAILED:
                 raise self._failure(phase, self._ask(entry, lambda: job.job, "asking for").errorsummary)
             if phase in _WAITING and not started:
-                self._ask(entry, job.run, "starting")
+                self._start(entry, job)
                 started = True
                 continue
             # A start that got lost is repeated, now and then.
             started = started and not (phase in _WAITING and pause > 2)
             self.patience.sleep(pause, f"job {entry['url']} is {phase} at the service")
             pause = min(pause * 1.3, _LONGEST_POLL)
+
+    def _start(self, entry, job):
+        tried = False
+
+        def start():
+            # The answer to a start may be lost, and to start a job that runs makes DaCHS end it with an error.
+            nonlocal tried
+            if not tried or job.phase in _WAITING:
+                tried = True
+                job.run()
+
+        self._ask(entry, start, "starting")
 
     @staticmethod
     def _failure(phase, summary):

@@ -257,8 +257,9 @@ class StarArchive:
         ranges = _healpix.cover(*cone) if cone else np.array([[0, 12 << 24]])
         near = " OR ".join(f"healpix BETWEEN {a} AND {b - 1}" for a, b in ranges)
         arrow = session.arrow(
-            f"SELECT {_list(names)} FROM stars WHERE selection = {int(selection)}"
-            f" AND healpix BETWEEN {ranges[0, 0]} AND {ranges[-1, 1] - 1} AND ({near})"
+            names,
+            f"FROM stars WHERE selection = {int(selection)}"
+            f" AND healpix BETWEEN {ranges[0, 0]} AND {ranges[-1, 1] - 1} AND ({near})",
         )
         keep = np.argsort(arrow["source_id"].to_numpy(), kind="stable")
         if cone:

@@ -294,24 +294,20 @@ class Fetch:
         from ._http import open_session
         from ._jobs import Jobs
 
-        self.folder.acquire(self.patience)
-        try:
+        with contextlib.ExitStack() as stack:
+            self.folder.acquire(self.patience)
+            stack.callback(self.folder.release)
             url = self.query.service.url
-            session = open_session(url, self.patience, self.query.service.login, self.login)
+            session = stack.enter_context(open_session(url, self.patience, self.query.service.login, self.login))
             self.jobs = Jobs(url, session, self.patience, self.folder.save)
             self.folder.state.setdefault("query", self.query.text)
             self.folder.state.setdefault("url", url)
             self._plan()
-        except BaseException:
-            self.folder.release()
-            raise
+            self._open = stack.pop_all()
         return self
 
     def __exit__(self, *exc):
-        if self._bar is not None:
-            self._bar.close()
-        self.jobs.session.close()
-        self.folder.release()
+        self._open.close()
 
     def done(self):
         """Forget the query: its rows are where they should be."""
@@ -380,7 +376,9 @@ class Fetch:
 
         off = None if self.progress is None else not self.progress
         label = getattr(self.query.region, "name", None) or self.query.release.name
-        self._bar = tqdm(total=rows, desc=label, unit=" rows", unit_scale=True, disable=off, leave=False)
+        self._bar = self._open.enter_context(
+            tqdm(total=rows, desc=label, unit=" rows", unit_scale=True, disable=off, leave=False)
+        )
 
     def _plan(self):
         """Count the rows, and split them; what an earlier run planned stays."""

@@ -1,0 +1,450 @@
+"""
+Lists of open clusters: OpenClust, to choose what to look at; newer ones, to compare with.
+
+They come by TAP and are kept in the cache folder, or are read from a file. Columns have one set of names and units,
+whatever the list calls them.
+"""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.table import MaskedColumn, Table
+
+from ..columns._services import VIZIER
+from ..config import conf
+from ..exceptions import InputError, ServiceError
+from ..region import ClusterRegion
+
+__all__ = ["CATALOGUES", "cluster_list", "openclust", "query_table", "regions_of", "select_openclust", "simbad_motion"]
+
+HEASARC = "https://heasarc.gsfc.nasa.gov/xamin/vo/tap"
+_LARGEST = 100_000
+_MASYR = u.mas / u.yr
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """
+    A list of clusters: where it is served, and what its columns are called there.
+
+    ``services`` maps a key to (TAP URL, table); ``names`` maps our name to (unit or None for text, their spellings).
+    """
+
+    title: str
+    citation: str
+    services: MappingProxyType
+    names: MappingProxyType
+
+
+_OPENCLUST = {
+    "name": (None, ("Cluster", "name")),
+    "diam": (u.arcmin, ("Diam", "diameter", "angular_diameter")),
+    "distance": (u.pc, ("Dist", "distance")),
+    "ebv": (u.mag, ("E(B-V)", "e_bv", "ebv", "e_b_v")),
+    "log_age": (u.one, ("Age", "log_age")),
+    "pmra": (_MASYR, ("pmRA", "pm_ra")),
+    "pmra_error": (_MASYR, ("e_pmRA", "pm_ra_error")),
+    "pmdec": (_MASYR, ("pmDE", "pm_dec")),
+    "pmdec_error": (_MASYR, ("e_pmDE", "pm_dec_error")),
+    "n_members": (u.one, ("Nc", "num_members", "number_stars")),
+    "radial_velocity": (u.km / u.s, ("RV", "radial_velocity", "rad_vel")),
+    "radial_velocity_error": (u.km / u.s, ("e_RV", "radial_velocity_error", "rad_vel_error")),
+    "fe_h": (u.one, ("[Fe/H]", "fe_h", "metallicity")),
+    "class": (None, ("Class", "class_type", "cluster_class")),
+    "trumpler": (None, ("TrType", "trumpler_type")),
+}
+_CANTAT = {
+    "name": (None, ("Cluster",)),
+    "r50": (u.deg, ("r50",)),
+    "n_members": (u.one, ("nbstars07", "Nmemb")),
+    "pmra": (_MASYR, ("pmRA*", "pmRA")),
+    "pmdec": (_MASYR, ("pmDE",)),
+    "parallax": (u.mas, ("plx",)),
+    "log_age": (u.one, ("AgeNN",)),
+    "av": (u.mag, ("AVNN",)),
+    "distance": (u.pc, ("DistPc",)),
+}
+_HUNT = {
+    "name": (None, ("Name",)),
+    "all_names": (None, ("AllNames",)),
+    "type": (None, ("Type",)),
+    "r50": (u.deg, ("r50",)),
+    "n_members": (u.one, ("N",)),
+    "significance": (u.one, ("CST",)),
+    "pmra": (_MASYR, ("pmRA",)),
+    "pmra_dispersion": (_MASYR, ("s_pmRA",)),
+    "pmra_error": (_MASYR, ("e_pmRA",)),
+    "pmdec": (_MASYR, ("pmDE",)),
+    "pmdec_dispersion": (_MASYR, ("s_pmDE",)),
+    "pmdec_error": (_MASYR, ("e_pmDE",)),
+    "parallax": (u.mas, ("Plx",)),
+    "parallax_dispersion": (u.mas, ("s_Plx",)),
+    "parallax_error": (u.mas, ("e_Plx",)),
+    "distance": (u.pc, ("dist50",)),
+    "radial_velocity": (u.km / u.s, ("RV",)),
+    "log_age": (u.one, ("logAge50",)),
+    "av": (u.mag, ("AV50",)),
+}
+
+CATALOGUES = MappingProxyType(
+    {
+        "openclust": Catalogue(
+            "OpenClust V3.5",
+            "Dias et al. 2002, A&A 389, 871 (CDS B/ocl)",
+            MappingProxyType({"vizier": (VIZIER, '"B/ocl/clusters"'), "heasarc": (HEASARC, "openclust")}),
+            MappingProxyType(_OPENCLUST),
+        ),
+        "cantat2020": Catalogue(
+            "Cantat-Gaudin et al. 2020",
+            "Cantat-Gaudin et al. 2020, A&A 640, A1 (CDS J/A+A/640/A1)",
+            MappingProxyType({"vizier": (VIZIER, '"J/A+A/640/A1/table1"')}),
+            MappingProxyType(_CANTAT),
+        ),
+        "hunt2023": Catalogue(
+            "Hunt & Reffert 2023",
+            "Hunt & Reffert 2023, A&A 673, A114 (CDS J/A+A/673/A114)",
+            MappingProxyType({"vizier": (VIZIER, '"J/A+A/673/A114/clusters"')}),
+            MappingProxyType(_HUNT),
+        ),
+    }
+)
+"""Lists of clusters by key."""
+
+
+def query_table(query, url, *, cache=True, offline=False, deadline=None, timeout=None, tries=8, backoff=1.0):
+    """
+    Ask a TAP service for a small table, and keep the answer.
+
+    Parameters
+    ----------
+    query : str
+        ADQL.
+    url : str
+        TAP service.
+    cache : bool, path-like or None, optional
+        Folder in which answers are kept; True for astropy's cache folder, None for none.
+    offline : bool, optional
+        Only take what is kept.
+    deadline, timeout, tries, backoff
+        As for `decocc_vo.stars.tap.query_region`.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+        As the service sent it.
+
+    Raises
+    ------
+    ServiceError
+        If the service fails, leaves rows out, or must not be asked.
+    """
+    from ._folder import QueryFolder, disk
+    from ._http import Patience, open_session
+    from ._jobs import Jobs, read_result
+
+    if cache is True or cache is None:
+        from astropy.config.paths import get_cache_dir
+
+        folder = Path(get_cache_dir("decocc_vo"))
+    else:
+        folder = Path(cache)
+    name = hashlib.sha256(f"{url}\n{query}".encode()).hexdigest()[:24]
+    kept = folder / "catalogues" / f"{name}.vot"
+    if cache is not None and kept.exists():
+        return read_result(kept)[0]
+    if offline:
+        msg = f"'offline' forbids to ask {url} for a table that was never fetched; fetch it once with the network"
+        raise ServiceError(msg)
+    patience = Patience(
+        conf.deadline if deadline is None else deadline, conf.timeout if timeout is None else timeout, tries, backoff
+    )
+    work = QueryFolder(folder / "tap" / name)
+    work.acquire(patience)
+    try:
+        with open_session(url, patience) as session:
+            jobs = Jobs(url, session, patience, work.save)
+            entry, path = work.state.setdefault("job", {}), work.path / "table.vot"
+            table, overflow = jobs.run(entry, query, _LARGEST, path, stubborn=False)
+            jobs.delete(entry)
+            if overflow:
+                work.discard()
+                msg = f"{url} sent only {len(table)} rows of the table; use another service"
+                raise ServiceError(msg)
+            if cache is not None:
+                with disk(kept.parent):
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(path, kept)
+        work.discard()
+    finally:
+        work.release()
+    return table
+
+
+def cluster_list(key, *, path=None, service="vizier", **options):
+    """
+    A list of clusters.
+
+    Parameters
+    ----------
+    key : str
+        ``openclust``, ``cantat2020`` or ``hunt2023``.
+    path : path-like, optional
+        Read this file instead of asking a service: a CDS ``.dat`` file with its ``ReadMe`` beside it, or a table
+        with the columns VizieR gives it, in any format astropy reads.
+    service : str, optional
+        ``vizier``, or ``heasarc`` for OpenClust.
+    **options
+        Of `query_table`: ``cache``, ``offline``, ...
+
+    Returns
+    -------
+    clusters : `~astropy.table.Table`
+        One row a cluster: name, ra and dec in degrees (ICRS), and what else the list has, masked where it is
+        unknown. ``meta`` says where it comes from.
+
+    Raises
+    ------
+    InputError
+        If there is no such list, service or file, or the file is another table.
+    ServiceError
+        If the service fails.
+    """
+    if key not in CATALOGUES:
+        msg = f"'catalogue' {key!r} is not known; choose one of {', '.join(CATALOGUES)}"
+        raise InputError(msg)
+    catalogue = CATALOGUES[key]
+    if path is not None:
+        table, source = _read(Path(path)), str(path)
+    else:
+        if service not in catalogue.services:
+            msg = f"'service' {service!r} does not have {catalogue.title}; use {' or '.join(catalogue.services)}"
+            raise InputError(msg)
+        url, name = catalogue.services[service]
+        table, source = query_table(f"SELECT * FROM {name}", url, **options), f"{url} ({name})"
+    return _uniform(table, catalogue, source)
+
+
+def openclust(path=None, **options):
+    """
+    OpenClust, the catalogue of optically visible open clusters: ``cluster_list("openclust")``.
+
+    Dias et al. 2002, A&A 389, 871, version 3.5: 2167 clusters and candidates.
+    """
+    return cluster_list("openclust", path=path, **options)
+
+
+def select_openclust(
+    min_diameter=25 * u.arcmin,
+    *,
+    max_diameter=None,
+    max_distance=None,
+    known=(),
+    classes=None,
+    clusters=None,
+    **options,
+):
+    """
+    Choose clusters of OpenClust; by default as the thesis did: more than 25 arcmin across.
+
+    Parameters
+    ----------
+    min_diameter : `~astropy.units.Quantity`, optional
+        The apparent diameter must be more than this.
+    max_diameter, max_distance : `~astropy.units.Quantity`, optional
+        Largest apparent diameter and distance.
+    known : iterable of str, optional
+        Columns that must have a value: ``("pmra", "distance")``.
+    classes : iterable of str, optional
+        Classification flags to keep; the empty one marks a plain open cluster.
+    clusters : `~astropy.table.Table`, optional
+        What to choose from; by default `openclust`.
+    **options
+        Of `openclust`: ``path``, ``service``, ``offline``, ...
+
+    Returns
+    -------
+    clusters : `~astropy.table.Table`
+        The rows that pass; `regions_of` makes regions of them.
+
+    Examples
+    --------
+    >>> from decocc_vo.stars.catalogues import regions_of, select_openclust
+    >>> chosen = select_openclust(known=("pmra",))  # doctest: +SKIP
+    >>> regions = regions_of(chosen)  # doctest: +SKIP
+    """
+    table = openclust(**options) if clusters is None else clusters
+    keep = np.ma.filled(_values(table, "diam", u.arcmin) > _size(min_diameter, "min_diameter", u.arcmin), False)
+    if max_diameter is not None:
+        keep &= np.ma.filled(_values(table, "diam", u.arcmin) <= _size(max_diameter, "max_diameter", u.arcmin), False)
+    if max_distance is not None:
+        keep &= np.ma.filled(_values(table, "distance", u.pc) <= _size(max_distance, "max_distance", u.pc), False)
+    for name in known:
+        if name not in table.colnames:
+            msg = f"'known' names {name!r}, which is no column of the list; it has {', '.join(table.colnames)}"
+            raise InputError(msg)
+        keep &= ~np.ma.getmaskarray(table[name])
+    if classes is not None:
+        keep &= np.isin(np.asarray(np.ma.filled(table["class"], "")), list(classes))
+    return table[keep]
+
+
+def regions_of(clusters):
+    """Regions of the rows of `openclust`: cones of 1.5 times the catalogued radius, as in the thesis."""
+    return [ClusterRegion.from_openclust(row) for row in clusters]
+
+
+def simbad_motion(name):
+    """
+    What Simbad says of a cluster's mean motion and parallax, for the tables that compare.
+
+    Parameters
+    ----------
+    name : str
+        Name of the cluster.
+
+    Returns
+    -------
+    cluster : `~astropy.table.Table`
+        One row: name, ra, dec, pmra, pmdec, parallax, parallax_error, radial_velocity; masked where Simbad has none.
+
+    Raises
+    ------
+    InputError
+        If Simbad does not know the name.
+    ServiceError
+        If Simbad cannot be asked.
+    """
+    from astroquery.simbad import Simbad
+
+    if not conf.resolve_names_online:
+        msg = "'resolve_names_online' is off, so that Simbad is not asked; set decocc_vo.conf.resolve_names_online"
+        raise ServiceError(msg)
+    columns = ("main_id", "ra", "dec", "pmra", "pmdec", "plx_value", "plx_err", "rvz_radvel")
+    names = ("name", "ra", "dec", "pmra", "pmdec", "parallax", "parallax_error", "radial_velocity")
+    units = (None, u.deg, u.deg, _MASYR, _MASYR, u.mas, u.mas, u.km / u.s)
+    for spelling in (name, f"Cl {name}"):
+        quoted = spelling.replace("'", "''")
+        query = f"SELECT {', '.join(columns)} FROM basic JOIN ident ON oid = oidref WHERE id = '{quoted}'"
+        try:
+            found = Simbad.query_tap(query)
+        except Exception as error:  # astroquery and pyvo raise many kinds
+            msg = f"Simbad cannot be asked for {name!r}: {' '.join(str(error).split())[:200]}; try again later"
+            raise ServiceError(msg) from error
+        if found is not None and len(found):
+            row = Table(found[:1], masked=True, copy=True)
+            row.rename_columns(columns, names)
+            for column, unit in zip(names, units, strict=True):
+                if unit is not None:
+                    values = np.ma.masked_invalid(np.ma.asarray(row[column]).astype(float))
+                    row[column] = MaskedColumn(values, unit=unit)
+            row.meta = {"source": "Simbad, CDS", "query": query, "citation": "Wenger et al. 2000, A&AS 143, 9"}
+            return row
+    msg = f"'name' {name!r} is not known to Simbad"
+    raise InputError(msg)
+
+
+def _read(path):
+    if not path.exists():
+        msg = f"'path' {path} is not there"
+        raise InputError(msg)
+    try:
+        if path.suffix == ".dat":
+            readme = next((f for f in path.parent.iterdir() if f.stem.lower() == "readme"), None)
+            if readme is None:
+                msg = f"'path' {path} is a CDS file, which needs its ReadMe beside it"
+                raise InputError(msg)
+            return Table.read(path, readme=str(readme), format="ascii.cds")
+        if path.suffix == ".csv":
+            return Table.read(path, format="ascii.csv", fill_values=[("nan", "0"), ("", "0")])
+        return Table.read(path)
+    except InputError:
+        raise
+    except Exception as error:  # readers raise many kinds
+        msg = f"'path' {path} cannot be read as a table: {' '.join(str(error).split())[:200]}"
+        raise InputError(msg) from error
+
+
+def _plain(name):
+    """A column's name without what services make of signs: ``pmRA*`` may come as ``pmRA_``."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def _uniform(table, catalogue, source):
+    by_name = {name.lower(): name for name in table.colnames}
+    by_plain = {_plain(name): name for name in table.colnames}
+
+    def find(*spellings):
+        exact = [by_name[s.lower()] for s in spellings if s.lower() in by_name]
+        return next(iter(exact + [by_plain[_plain(s)] for s in spellings if _plain(s) in by_plain]), None)
+
+    missing = [name for name in ("name", *_SIZE) if name in catalogue.names and not find(*catalogue.names[name][1])]
+    if missing:
+        msg = f"{source} does not look like {catalogue.title}: it has no {catalogue.names[missing[0]][1][0]}"
+        raise ServiceError(msg)
+    position = _position(table, find, source)
+    out = Table(masked=True)
+    for name, (unit, spellings) in catalogue.names.items():
+        column = find(*spellings)
+        if column is not None:
+            out[name] = _text(table[column]) if unit is None else _number(table[column], unit)
+        if name == "name":
+            out["ra"] = MaskedColumn(position.ra.deg, unit="deg")
+            out["dec"] = MaskedColumn(position.dec.deg, unit="deg")
+    out.meta = {"source": source, "catalogue": catalogue.title, "citation": catalogue.citation}
+    return out
+
+
+_SIZE = ("diam", "r50")
+
+
+def _position(table, find, source):
+    parts = [find(name) for name in ("RAh", "RAm", "RAs", "DE-", "DEd", "DEm", "DEs")]
+    if all(parts):
+        h, m, s, sign, d, dm, ds = (table[name] for name in parts)
+        dec = np.where(np.asarray(sign) == "-", -1, 1) * (np.asarray(d) + np.asarray(dm) / 60 + np.asarray(ds) / 3600.0)
+        ra = 15 * (np.asarray(h) + np.asarray(m) / 60 + np.asarray(s) / 3600.0)
+        return SkyCoord(ra * u.deg, dec * u.deg)
+    ra, dec = find("RA_ICRS", "RAJ2000", "ra"), find("DE_ICRS", "DEJ2000", "dec")
+    if ra is None or dec is None:
+        msg = f"{source} has no position"
+        raise ServiceError(msg)
+    if table[ra].dtype.kind in "OSU":
+        return SkyCoord([str(x) for x in table[ra]], [str(x) for x in table[dec]], unit=("hourangle", "deg"))
+    return SkyCoord(np.asarray(table[ra], float) * u.deg, np.asarray(table[dec], float) * u.deg)
+
+
+def _text(column):
+    values = [("" if value is np.ma.masked else str(value)).strip().replace("_", " ") for value in column]
+    return MaskedColumn(values, mask=[not value for value in values])
+
+
+def _number(column, unit):
+    values = np.ma.asarray(column)
+    if values.dtype.kind in "OSU":
+        text = [str(np.ma.filled(value, "")).strip() for value in values]
+        values = np.array([float(x) if re.fullmatch(r"[-+.\deE]+", x) else np.nan for x in text])
+    values = np.ma.masked_invalid(values.astype(float))
+    given = column.unit
+    # Logarithms and ratios have no unit, whatever a service writes there.
+    factor = 1.0 if given is None or unit == u.one else given.to(unit)
+    return MaskedColumn(values * factor, unit=None if unit == u.one else unit)
+
+
+def _values(table, name, unit):
+    values = np.ma.masked_invalid(np.ma.asarray(table[name]).astype(float))
+    return values * (table[name].unit or unit).to(unit)
+
+
+def _size(value, argument, unit):
+    try:
+        return u.Quantity(value).to_value(unit)
+    except (u.UnitConversionError, TypeError) as error:
+        msg = f"'{argument}' must be a Quantity that converts to {unit}, such as {25 * unit!s}"
+        raise InputError(msg) from error
