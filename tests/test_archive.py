@@ -350,6 +350,10 @@ def test_what_is_no_archive(tmp_path):
     (tmp_path / "text.duckdb").write_text("this is no database, only some words that go on for a while\n" * 99)
     with pytest.raises(ServiceError, match=r"'archive' .*text.duckdb"):
         StarArchive(tmp_path / "text.duckdb").query_region(cone(), "gaia_dr3")
+
+
+def test_a_postgresql_server_that_is_not_there():
+    pytest.importorskip("psycopg", reason="needs the extra decocc_vo[postgres]")
     with pytest.raises(ServiceError, match=r"'archive' postgresql://me:\*\*\*@127.0.0.1:1/x"):
         StarArchive("postgresql://me:secret@127.0.0.1:1/x").query_region(cone(), "gaia_dr3")
 

@@ -77,9 +77,10 @@ def _cluster(row, stars, facts):
     if np.ma.is_masked(row["distance"]):
         distance = "not positive parallax after the zero point: none"
     else:
-        ends = [row["distance_low"], row["distance_high"]]
-        low, high = (_significant(end) if not np.ma.is_masked(end) else "infinity" for end in ends)
-        distance = f"{_significant(row['distance'])} pc ({low} to {high}, 68 %)"
+        low, high = row["distance_low"], row["distance_high"]
+        half = row["distance"] - low  # the high end is masked where the parallax may be zero
+        ends = ["infinity" if np.ma.is_masked(end) else _rounded(end, half) for end in (low, high)]
+        distance = f"{_rounded(row['distance'], half)} pc ({ends[0]} to {ends[1]}, 68 %)"
         distance += f"; zero point {row['parallax_zero_point']:+.3f} mas"
     lines.append(_line("distance", distance))
     lines.append(_line("r50", f"{_significant(row['r50'])} deg, half of the members within"))
@@ -118,6 +119,8 @@ def _counts(facts):
 def _release(stars):
     epoch = stars.meta.get("ref_epoch")
     name = stars.meta.get("release", "unknown")
+    if stars.meta.get("release_key") == "unknown":
+        return f"{name}; --release says which, for its epoch and parallax zero point"
     return f"{name}, epoch J{epoch:g}" if epoch is not None else f"{name}, epoch not stated"
 
 
