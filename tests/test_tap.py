@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import os
 import warnings
 
 import astropy.units as u
@@ -20,6 +21,8 @@ from decocc_vo.stars import _healpix, tap
 from decocc_vo.stars._folder import QueryFolder
 from decocc_vo.stars._http import OutOfTimeError, Patience
 from decocc_vo.stars._partition import first_width, split
+from decocc_vo.stars.archive import StarArchive
+from decocc_vo.stars.fetch import fetch_regions
 
 REGION = ClusterRegion(SkyCoord("56.75d +24.1d"), 1 * u.deg, name="Pleiades")
 STARS = make_stars()
@@ -207,6 +210,47 @@ def test_the_lock_of_a_folder_that_was_removed_is_no_lock(tmp_path):
     second.acquire(Patience(9, 9))
     assert second.state == {}
     second.release()
+
+
+def test_a_query_that_nobody_takes_up_is_forgotten(fetch, mock, tmp_path):
+    old, young = QueryFolder(tmp_path / "tap" / "old"), QueryFolder(tmp_path / "tap" / "young")
+    for folder in (old, young):
+        folder.acquire(Patience(9, 9))
+        folder.save()
+        folder.release()
+    os.utime(old.path, (1e9, 1e9))
+    fetch()
+    assert [path.name for path in (tmp_path / "tap").iterdir()] == ["young"]
+
+
+def test_many_regions_one_after_the_other(mock, tmp_path):
+    archive, options = StarArchive(tmp_path / "stars.duckdb"), {"url": mock.url, "cache": tmp_path, "backoff": 0.01}
+    regions = [REGION, ClusterRegion(SkyCoord("57d +24d"), 0.3 * u.deg, name="inner")]
+    first, second = fetch_regions(regions, "gaia_dr3", archive=archive, **options)
+    assert first.rows == len(INSIDE)
+    assert mock.url in first.source
+    assert second.source.startswith("the archive"), "it lies within the first"
+    asked = len(mock.requests)
+    far = ClusterRegion(SkyCoord("10d +10d"), 1 * u.deg, name="far")
+    good, bad, last = fetch_regions([REGION, far, REGION], "gaia_dr3", archive=archive, offline=True, **options)
+    assert len(mock.requests) == asked
+    assert (good.rows, last.rows) == (len(INSIDE), len(INSIDE)), "one that fails does not stop the others"
+    assert isinstance(bad.error, ServiceError)
+    assert str(bad).startswith("far: 'offline'")
+    assert str(good).startswith("Pleiades: 1033 stars in ")
+    with pytest.raises(InputError, match="'where'"):
+        list(fetch_regions([REGION], "gaia_dr3", archive=archive, where="(", **options))
+
+
+def test_hipparcos_goes_into_the_archive_too(tmp_path):
+    region = ClusterRegion.from_name("Melotte 25")
+    archive = StarArchive(tmp_path / "stars.duckdb")
+    (first,) = fetch_regions([region], "hipparcos2", archive=archive)
+    (second,) = fetch_regions([region], "hipparcos2", archive=archive, offline=True)
+    assert first.rows == second.rows > 100
+    assert second.source.startswith("the archive")
+    with pytest.raises(InputError, match="'where' is no option"):
+        list(fetch_regions([region], "hipparcos2", archive=archive, where="x > 1"))
 
 
 def test_progress_and_logs(fetch, capsys, caplog):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 from ..exceptions import ServiceError
@@ -36,6 +37,19 @@ def disk(path):
         raise ServiceError(msg) from error
 
 
+_KEPT = 30 * 86400.0  # seconds after which a query that nobody took up again is forgotten
+
+
+def forget_old(parent):
+    """Remove the folders of queries that nobody has touched for a month; services forget their jobs sooner."""
+    with contextlib.suppress(OSError):
+        for path in Path(parent).iterdir():
+            if time.time() - path.stat().st_mtime > _KEPT:
+                folder = QueryFolder(path)
+                if folder._try():
+                    folder.discard()
+
+
 class QueryFolder:
     """
     The state of one query, a JSON file that is replaced in one step, and the results that came so far.
@@ -55,31 +69,28 @@ class QueryFolder:
 
     def acquire(self, patience):
         """Take the lock, waiting for another process at most until the deadline, and read the state."""
-        while True:
-            with disk(self.path):
-                self.path.mkdir(parents=True, exist_ok=True)
-                handle = open(self.path / "lock", "a")  # noqa: SIM115 (the lock lives as long as the handle)
-            try:
-                _lock(handle)
-            except OSError:
-                handle.close()
-                patience.sleep(0.2, "waiting for another run that fetches the same stars")
-                continue
-            # Another process may have finished and removed the folder between the opening and the lock.
-            if self._is_current(handle):
-                break
-            handle.close()
-        self._handle = handle
+        while not self._try():
+            patience.sleep(0.2, "waiting for another run that fetches the same stars")
         try:
             self.state = json.loads((self.path / "state.json").read_text())
         except (OSError, ValueError):
             self.state = {}
 
-    def _is_current(self, handle):
+    def _try(self):
+        with disk(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = open(self.path / "lock", "a")  # noqa: SIM115 (the lock lives as long as the handle)
         try:
-            return os.path.samestat(os.fstat(handle.fileno()), os.stat(self.path / "lock"))
+            _lock(handle)
+            # Another process may have finished and removed the folder between the opening and the lock.
+            current = os.path.samestat(os.fstat(handle.fileno()), os.stat(self.path / "lock"))
         except OSError:
-            return False
+            current = False
+        if current:
+            self._handle = handle
+        else:
+            handle.close()
+        return current
 
     def release(self):
         """Give the lock back; the state stays."""

@@ -22,7 +22,7 @@ from ..columns import COLUMNS, Release, Service, conform, describe, get_release
 from ..config import conf
 from ..exceptions import InputError, ServiceError
 from . import adql
-from ._folder import QueryFolder, disk
+from ._folder import QueryFolder, disk, forget_old
 from ._partition import Part, first_width, split
 
 __all__ = ["PART_ROWS", "Query", "find_service", "query_region"]
@@ -296,6 +296,7 @@ class Fetch:
 
         with contextlib.ExitStack() as stack:
             self.folder.acquire(self.patience)
+            forget_old(self.folder.path.parent)
             stack.callback(self.folder.release)
             url = self.query.service.url
             session = stack.enter_context(open_session(url, self.patience, self.query.service.login, self.login))
