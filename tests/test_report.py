@@ -50,7 +50,7 @@ def test_it_tells_the_summary_the_candidates_and_the_provenance(tree, result):
     assert tree.find(f".//{XHTML}h1").text == "M 44"
     assert f"{cluster['n_members']} members among 400 stars." in text
     assert "The stand-in is always done at once." in text
-    assert f"{cluster['parallax']:.4f} ± {cluster['parallax_error']:.4f}" in text
+    assert report._number(cluster["parallax"], cluster["parallax_error"]) in text
     assert "Gaia DR3" in text
     assert "quick" in text
     assert "SELECT * FROM t WHERE a < b AND c > d" in text
@@ -59,6 +59,22 @@ def test_it_tells_the_summary_the_candidates_and_the_provenance(tree, result):
     assert len(rows) == cluster["n_members"]
     probabilities = [float(row[-1].text) for row in rows]
     assert probabilities == sorted(probabilities, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (5.39751, 0.0057, "5.3975 ± 0.0057"),
+        (-36.0081, 0.35, "-36.01 ± 0.35"),
+        (107.2, 12.0, "107 ± 12"),
+        (1.0, 0.0, "1.000"),
+        (1.0, np.nan, "1.000"),
+        (np.nan, 0.1, "–"),
+        (None, None, "–"),
+    ],
+)
+def test_numbers_have_the_digits_their_error_allows(value, error, text):
+    assert report._number(value, error) == text
 
 
 def test_it_needs_nothing_from_elsewhere(page, tree):

@@ -141,6 +141,18 @@ class Connection:
             return False
         return True
 
+    def announce(self):
+        """
+        Say once more who we are and what we take.
+
+        The hub's events about a new client may reach a program in any order, so that it may have missed one.
+        """
+        try:
+            bounded(self._client.declare_metadata, timeout=RPC_SECONDS)
+            bounded(self._client.declare_subscriptions, timeout=RPC_SECONDS)
+        except Exception as exc:
+            log.debug("not announced again: %s", exc)
+
     def programs(self):
         """
         Every other client of the hub, as `Program`, but for the hub itself and other runs of this package.

@@ -31,6 +31,8 @@ LOOK_SECONDS = 3.0
 LOOK_FRACTION = 0.02
 """How soon after a highlight, and how near to the star, in radii of the table, a position is only a look at it."""
 
+_ANNOUNCED = (1, 5, 15)  # polls after which we say again who we are
+
 _MTYPES = (
     "table.load.votable",
     "table.load.fits",
@@ -288,11 +290,13 @@ class LiveSession:
 
     def _look_after_hub(self):
         """Notice that the hub is gone, join the next one, and send what is still owed."""
+        polls = 0
         while not self._closing.wait(POLL_SECONDS):
-            connection = self._connection
+            connection, polls = self._connection, polls + 1
             if connection is None:
                 try:
                     self._join()
+                    polls = 0
                 except ServiceError as exc:
                     log.debug("no hub yet: %s", exc)
                 continue
@@ -305,6 +309,8 @@ class LiveSession:
                     self._problem("the SAMP hub is gone; waiting for the next one")
                 threading.Thread(target=connection.close, name="leave dead hub", daemon=True).start()
             else:
+                if polls in _ANNOUNCED:
+                    connection.announce()
                 self._mail.settle(self.tables)
 
     # -- messages ------------------------------------------------------------------------------------------------

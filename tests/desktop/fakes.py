@@ -134,18 +134,19 @@ def cluster_table(n=400, n_members=80, seed=1, center=(130.0, 19.7)):
     """Stars of a field with a cluster in the first rows."""
     rng = np.random.default_rng(seed)
     member = np.arange(n) < n_members
-    spread = np.where(member, 0.15, 0.6)
+    offset = np.where(member, rng.normal(0, 0.08, (2, n)), rng.uniform(-0.6, 0.6, (2, n)))
+    g = rng.uniform(8, 18, n)
     stars = Table(
         {
             "source_id": rng.integers(2**53, 2**62, n),
-            "ra": center[0] + spread * rng.uniform(-1, 1, n),
-            "dec": center[1] + spread * rng.uniform(-1, 1, n),
+            "ra": center[0] + offset[0],
+            "dec": center[1] + offset[1],
             "pmra": np.where(member, -36 + 0.3 * rng.normal(size=n), 15 * rng.normal(size=n)),
             "pmdec": np.where(member, -13 + 0.3 * rng.normal(size=n), 15 * rng.normal(size=n)),
             "parallax": np.where(member, 5.4 + 0.05 * rng.normal(size=n), rng.gamma(2.0, 0.6, n)),
             "parallax_error": np.full(n, 0.05),
-            "phot_g_mean_mag": rng.uniform(8, 18, n),
-            "bp_rp": rng.uniform(0, 3, n),
+            "phot_g_mean_mag": g,
+            "bp_rp": np.where(member, (g - 8) / 4 + 0.1 * rng.normal(size=n), rng.uniform(0, 3, n)),
         }
     )
     stars.meta["release"] = "Gaia DR3"
