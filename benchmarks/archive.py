@@ -124,6 +124,7 @@ def main(args=None):
     parser.add_argument("--folder", help="folder with room for some gigabytes")
     parser.add_argument("--only", choices=["duckdb", "postgres"])
     args = parser.parse_args(args)
+    sys.stdout.reconfigure(line_buffering=True)
     good = True
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         os.chmod(folder, 0o755)

@@ -4,7 +4,9 @@ import itertools
 import json
 import logging
 import os
+import threading
 import warnings
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import astropy.units as u
 import numpy as np
@@ -19,7 +21,7 @@ from decocc_vo import ClusterRegion, InputError, ServiceError, conf
 from decocc_vo.columns import RELEASES, get_release
 from decocc_vo.stars import _healpix, tap
 from decocc_vo.stars._folder import QueryFolder
-from decocc_vo.stars._http import OutOfTimeError, Patience
+from decocc_vo.stars._http import OutOfTimeError, Patience, open_session
 from decocc_vo.stars._partition import first_width, split
 from decocc_vo.stars.archive import StarArchive
 from decocc_vo.stars.fetch import fetch_regions
@@ -70,12 +72,12 @@ def test_all_stars_of_a_region_with_units_and_provenance(fetch, mock, tmp_path):
 
 
 def test_columns_and_conditions(fetch, mock):
-    stars = fetch(columns=["ruwe"], where=["phot_g_mean_mag < 18", "ruwe < 1 OR ruwe > 1.2"])
+    stars = fetch(columns=["ruwe"], where=["phot_g_mean_mag < 18", "ruwe < 1\nOR ruwe > 1.2"])
     good = (STARS["phot_g_mean_mag"] < 18) & ((STARS["ruwe"] < 1) | (STARS["ruwe"] > 1.2))
     wanted = np.asarray(STARS["source_id"])[np.asarray(good) & np.isin(STARS["source_id"], INSIDE)]
     assert set(stars["source_id"]) == set(wanted)
     assert stars.colnames == ["source_id", "ra", "dec", "parallax", "pmra", "pmdec", "ruwe"]
-    assert "(ruwe < 1 OR ruwe > 1.2)" in mock.queries[-1], "an OR stays within its parentheses"
+    assert "(ruwe < 1\nOR ruwe > 1.2)" in mock.queries[-1], "an OR stays within its parentheses"
 
 
 @pytest.mark.parametrize("part_rows", [100, 400, 1033])
@@ -99,8 +101,10 @@ def test_a_service_with_a_lower_limit_than_asked_for(fetch, mock):
 
 
 def test_a_service_that_sends_few_counts(fetch, mock):
-    mock.hard_limit = 90
-    np.testing.assert_array_equal(fetch()["source_id"], INSIDE)
+    mock.hard_limit = 60
+    inner = ClusterRegion(REGION.center, 0.4 * u.deg)
+    wanted = np.asarray(STARS["source_id"])[_healpix.separation(STARS["ra"], STARS["dec"], 56.75, 24.1) <= 0.4]
+    np.testing.assert_array_equal(fetch(inner)["source_id"], np.sort(wanted))
 
 
 def test_a_limit_of_the_users_is_no_error_but_is_said(fetch, mock):
@@ -270,8 +274,6 @@ def test_settings_of_the_site(mock, tmp_path):
 
 
 def test_credentials_go_to_their_host_only(mock, fetch, monkeypatch):
-    from decocc_vo.stars._http import open_session
-
     monkeypatch.setenv("DECOCC_VO_TAP_AUTHORIZATION", "Token secret")
     with open_session(mock.url, Patience(9, 9)) as session:
         for url, sent in ((mock.url, True), ("http://localhost:1/x", False), ("https://elsewhere.org/", False)):
@@ -281,6 +283,65 @@ def test_credentials_go_to_their_host_only(mock, fetch, monkeypatch):
         request = session.prepare_request(__import__("requests").Request("GET", "http://far.example.org/tap/x"))
         assert "Authorization" not in request.headers, "never where others can read it"
     np.testing.assert_array_equal(fetch()["source_id"], INSIDE)
+
+
+class Door(BaseHTTPRequestHandler):
+    """A login page that hands out a cookie, and a TAP service that notes who comes."""
+
+    seen = ()
+
+    def log_message(self, *args):
+        pass
+
+    def do_POST(self):
+        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        Door.seen = (*Door.seen, form)
+        self.send_response(200 if "password=right" in form else 401)
+        self.send_header("Set-Cookie", "JSESSIONID=abc")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self):
+        Door.seen = (*Door.seen, self.headers.get("Cookie"), self.headers.get("Authorization"))
+        self.send_response(204)
+        self.end_headers()
+
+
+@pytest.fixture
+def door():
+    Door.seen = ()
+    with HTTPServer(("127.0.0.1", 0), Door) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_login_page_gives_a_cookie(door, monkeypatch):
+    monkeypatch.setenv("DECOCC_VO_TAP_USER", "me")
+    monkeypatch.setenv("DECOCC_VO_TAP_PASSWORD", "right")
+    with open_session(f"{door}/tap", Patience(9, 9), f"{door}/login") as session:
+        session.get(f"{door}/tap").close()
+    assert Door.seen == ("username=me&password=right", "JSESSIONID=abc", None)
+    monkeypatch.setenv("DECOCC_VO_TAP_PASSWORD", "wrong")
+    with pytest.raises(ServiceError, match="401") as error:
+        open_session(f"{door}/tap", Patience(9, 9), f"{door}/login")
+    assert "wrong" not in str(error.value)
+
+
+def test_credentials_from_the_keyring(door, monkeypatch):
+    keyring = pytest.importorskip("keyring")
+
+    class Credential:
+        username, password = "me", "right"
+
+    known = {"decocc_vo:127.0.0.1": Credential}
+    monkeypatch.setattr(keyring, "get_credential", lambda name, user: known.get(name))
+    with open_session(f"{door}/tap", Patience(9, 9), login=True) as session:
+        session.get(f"{door}/tap").close()
+    assert Door.seen == (None, "Basic bWU6cmlnaHQ=")
+    known.clear()
+    with pytest.raises(InputError, match=r"'login' finds no credentials for 127.0.0.1"):
+        open_session(f"{door}/tap", Patience(9, 9), login=True)
 
 
 @settings(max_examples=100)

@@ -143,11 +143,12 @@ def _wait_asked_for(error):
     if code not in _MAY_PASS:
         return None
     asked = _response(error).headers.get("Retry-After", "0")
-    try:
-        return max(0.0, float(asked))
-    except ValueError:
-        when = email.utils.parsedate_to_datetime(asked) if asked[:1].isalpha() else None
-        return 0.0 if when is None else max(0.0, when.timestamp() - time.time())
+    for seconds in (float, lambda date: email.utils.parsedate_to_datetime(date).timestamp() - time.time()):
+        try:
+            return max(0.0, seconds(asked))
+        except (ValueError, TypeError):
+            continue
+    return 0.0
 
 
 class _Adapter(requests.adapters.HTTPAdapter):

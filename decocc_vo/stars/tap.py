@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import re
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ from ._partition import Part, first_width, split
 __all__ = ["PART_ROWS", "Query", "find_service", "query_region"]
 
 log = logging.getLogger(__name__)
+
+_OR = re.compile(r"\bor\b", re.IGNORECASE)
 
 PART_ROWS = 500_000
 """Rows one job asks for at most; a service that allows fewer says so, and the part is split further."""
@@ -125,7 +128,7 @@ class Query:
     @property
     def conditions(self):
         """Predicates in the service's spelling: the area and what the user added."""
-        added = (f"({text})" if " or " in text.lower() else text for text in self.where)
+        added = (f"({text})" if _OR.search(text) else text for text in self.where)
         return [adql.area(self.region, self.service), *(adql.translate(text, self.service) for text in added)]
 
     @property
