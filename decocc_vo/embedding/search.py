@@ -134,12 +134,9 @@ def _different(fits):
     """Fits of one and the same cluster are one: the first stays."""
     kept = []
     for fit in fits:
-        members = fit.probability
-        if not np.isfinite(evidence(fit)) or members.sum() < 3:
+        if not np.isfinite(evidence(fit)) or fit.probability.sum() < 3:
             continue
-        if all(
-            np.minimum(members, k.probability).sum() < _SAME * min(members.sum(), k.probability.sum()) for k in kept
-        ):
+        if not any(_same(fit, k) for k in kept):
             kept.append(fit)
     return kept
 
@@ -148,7 +145,7 @@ def _same(one, other):
     """Whether two fits share half the members of the smaller one."""
     _, first, second = np.intersect1d(one.rows, other.rows, assume_unique=True, return_indices=True)
     p, q = one.probability[first], other.probability[second]
-    return np.minimum(p, q).sum() > _SAME * min(p.sum(), q.sum())
+    return np.minimum(p, q).sum() >= _SAME * min(p.sum(), q.sum())
 
 
 def _nearest_first(fits):

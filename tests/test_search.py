@@ -1,0 +1,212 @@
+"""The whole search: planted clusters, none where there is none, and what the user knows beforehand."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+
+from decocc_vo import ClusterRegion
+from decocc_vo.columns import canonical_order
+from decocc_vo.embedding import detection
+from decocc_vo.embedding.detection import Embedding, evidence, fit_peak
+from decocc_vo.embedding.features import observables
+from decocc_vo.embedding.search import search_clusters
+from decocc_vo.simulate import SimulatedCluster, inject_cluster, shuffle_positions, simulate_field
+
+REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 30 * u.arcmin)
+CENTRAL = SimulatedCluster(n_members=60, pmra=-6.0, pmdec=5.0, parallax=1.5, radius=3.0, xi=1.0, eta=-1.0)
+ASIDE = SimulatedCluster(n_members=90, pmra=4.0, pmdec=-7.0, parallax=1.0, radius=3.0, xi=12.0, eta=9.0)
+
+
+def plant(field, *clusters):
+    """A field with clusters in canonical order, and the number of each star's cluster (-1: field)."""
+    stars, truth = field, np.full(len(field), -1)
+    for number, cluster in enumerate(clusters):
+        stars = inject_cluster(stars, REGION, cluster, seed=number + 1)
+        truth = np.append(truth, np.full(cluster.n_members, number))
+    order = canonical_order(stars)
+    return stars[order], truth[order]
+
+
+def search(stars, **settings):
+    return search_clusters(stars, REGION, np.zeros(len(stars)), **settings)
+
+
+def f1(chosen, truth):
+    return 2 * np.sum(chosen & truth) / (chosen.sum() + truth.sum())
+
+
+@pytest.fixture(scope="module")
+def field():
+    return simulate_field(REGION, 800, seed=3)
+
+
+@pytest.fixture(scope="module")
+def one(field):
+    return plant(field, CENTRAL)
+
+
+@pytest.fixture(scope="module")
+def found(one):
+    return search(one[0])
+
+
+@pytest.fixture(scope="module")
+def both(field):
+    stars, truth = plant(field, CENTRAL, ASIDE)
+    return stars, truth, search(stars)
+
+
+def test_a_planted_cluster_is_found(one, found):
+    _, truth = one
+    assert len(found.candidates) == 1
+    cluster = found.candidates[0]
+    assert cluster.accepted
+    assert cluster.significance > 100
+    assert cluster.probability.shape == found.group.shape == found.spread.shape == (860,)
+    assert f1(cluster.probability >= 0.5, truth == 0) > 0.93
+    np.testing.assert_array_equal(found.group == 0, cluster.probability >= 0.5)
+    assert set(found.group) == {0, -1}
+    assert found.stop_reason.startswith("found 1 cluster among ")
+    assert f"{cluster.significance:.1f}" in found.stop_reason
+    assert np.all((cluster.probability >= 0) & (cluster.probability <= 1))
+
+
+def test_the_spread_is_largest_where_there_is_doubt(found):
+    p = found.candidates[0].probability
+    assert np.all(found.spread >= 0)
+    sure = (p < 1e-4) | (p > 0.999)
+    assert found.spread.max() > 0.01
+    assert np.median(found.spread[sure]) < 0.01
+    assert found.diagnostics["spread"] == found.spread.max()
+    assert found.diagnostics["velocity_km_s"] is None
+
+
+def test_the_same_search_gives_the_same_bits(one, found):
+    again = search(one[0])
+    np.testing.assert_array_equal(again.candidates[0].probability, found.candidates[0].probability)
+    np.testing.assert_array_equal(again.spread, found.spread)
+    assert again.stop_reason == found.stop_reason
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_shuffled_field_has_none(seed):
+    stars, _ = plant(simulate_field(REGION, 860, seed=seed))
+    found = search(shuffle_positions(stars, seed=seed))
+    assert not any(c.accepted for c in found.candidates)
+    assert np.all(found.group == -1)
+    assert found.spread is None
+    assert found.stop_reason.startswith("no cluster: the best of ")
+    assert "threshold of 20" in found.stop_reason
+    assert all(c.significance < 20 for c in found.candidates)
+    assert all(c.probability.shape == (860,) for c in found.candidates)
+
+
+def test_the_threshold_is_the_users(one, found):
+    significance = found.candidates[0].significance
+    assert not any(c.accepted for c in search(one[0], threshold=10 * significance).candidates)
+
+
+def test_two_clusters_nearest_to_the_centre_first(both):
+    _, truth, found = both
+    first, second = found.candidates[:2]
+    assert f1(first.probability >= 0.5, truth == 0) > 0.9
+    assert f1(second.probability >= 0.5, truth == 1) > 0.9
+    assert first.significance < second.significance  # the one aside has more stars: the order is by place
+    assert f1(found.group == 0, truth == 0) > 0.9
+    assert f1(found.group == 1, truth == 1) > 0.9
+
+
+def test_the_other_cluster_first_in_a_region_around_it(both):
+    stars, truth, _ = both
+    sky = REGION.center.spherical_offsets_by(12 * u.arcmin, 9 * u.arcmin)
+    there = ClusterRegion(sky, 30 * u.arcmin)
+    found = search_clusters(stars, there, np.zeros(len(stars)))
+    assert f1(found.candidates[0].probability >= 0.5, truth == 1) > 0.9
+
+
+def test_started_from_stars_only_their_cluster_is_fitted(both):
+    stars, truth, _ = both
+    start = np.zeros(len(stars))
+    start[np.flatnonzero(truth == 1)[:15]] = 1.0
+    start[np.flatnonzero(truth == 0)[:15]] = 0.2  # not half the largest weight: does not count
+    found = search(stars, start=start)
+    assert len(found.candidates) == 1
+    assert f1(found.candidates[0].probability >= 0.5, truth == 1) > 0.9
+    assert found.diagnostics["peaks"] == 1
+
+
+def test_stars_known_to_be_field_are_no_members(one):
+    stars, truth = one
+    field_only = np.zeros(len(stars), bool)
+    field_only[np.flatnonzero(truth == 0)[::3]] = True
+    cluster = search(stars, field_only=field_only).candidates[0]
+    assert cluster.accepted
+    assert cluster.probability[field_only].max() < 0.01
+    rest = (truth == 0) & ~field_only
+    assert np.mean(cluster.probability[rest] > 0.5) > 0.85
+
+
+def test_a_cluster_known_to_be_field_is_not_found(both):
+    stars, truth, _ = both
+    found = search(stars, field_only=truth == 0)
+    assert f1(found.candidates[0].probability >= 0.5, truth == 1) > 0.9
+    assert not any(np.sum((c.probability >= 0.5) & (truth == 0)) > 5 for c in found.candidates if c.accepted)
+
+
+def test_the_zero_point_is_taken_off_the_parallax(one, found):
+    stars, _ = one
+    shifted = stars.copy()
+    shifted["parallax"] = stars["parallax"] - 0.05
+    again = search_clusters(shifted, REGION, np.full(len(stars), -0.05))
+    np.testing.assert_allclose(again.candidates[0].probability, found.candidates[0].probability, atol=1e-3)
+
+
+def test_few_stars_are_survived():
+    stars, _ = plant(simulate_field(REGION, 20, seed=1))
+    found = search(stars)
+    assert found.group.shape == (20,)
+    assert found.stop_reason.startswith("no cluster")
+
+
+@pytest.fixture(scope="module")
+def large():
+    region = ClusterRegion(REGION.center, 60 * u.arcmin)
+    field = simulate_field(region, 29_800, seed=8)
+    stars = inject_cluster(field, region, SimulatedCluster(200, -6.0, 5.0, 1.5, 4.0), seed=1)
+    order = canonical_order(stars)
+    return stars[order], np.asarray(stars["is_member"] == 1)[order]
+
+
+def test_a_fit_to_a_thinned_table_is_that_to_the_whole(large, monkeypatch):
+    """Of 8000 stars a candidate's fit sees 6000, padded to the same size as all of them."""
+    rows = np.union1d(np.flatnonzero(large[1]), np.arange(0, 30_000, 4))
+    stars, truth = (part[rows] for part in large)
+    obs = observables(stars, REGION)
+    embedding = Embedding.of(obs.x, obs.cov, obs.xy / obs.footprint, obs.footprint)
+    place = np.array([-6.0, 5.0, 1.5]), np.zeros(2), truth.sum()
+    thinned = fit_peak(embedding, *place)
+    assert len(thinned.rows) == 6000 < len(stars) <= 8192
+    everything = np.arange(len(stars)), np.ones(len(stars))
+    monkeypatch.setattr(detection, "_choose", lambda *args: everything)
+    whole = fit_peak(embedding, *place)
+    one, two = thinned.probability >= 0.5, whole.probability >= 0.5
+    assert f1(two, truth) > 0.9
+    assert np.mean(np.isin(np.flatnonzero(two), thinned.rows[one])) > 0.97
+    assert one.sum() == pytest.approx(two.sum(), abs=0.04 * two.sum())
+    assert evidence(thinned) == pytest.approx(evidence(whole), rel=0.1)
+
+
+def test_the_peaks_of_a_large_table(large):
+    """From the peaks on: several candidates, each fitted to another sample of the stars."""
+    stars, truth = large
+    found = search(stars)
+    assert len(found.candidates) == 1
+    assert f1(found.candidates[0].probability >= 0.5, truth) > 0.93
+
+
+def test_no_cluster_in_a_large_table(large):
+    stars, truth = large
+    found = search(stars[~truth][:7500])
+    assert not any(c.accepted for c in found.candidates)
+    assert all(c.probability.shape == (7500,) for c in found.candidates)
