@@ -24,14 +24,16 @@ def to_arrow(table, names=None):
 
 def from_arrow(arrow, meta=None):
     """The table of an Arrow table whose columns have registry names: units, UCDs, masked where null."""
-    table = Table(masked=True, meta=meta or {})
+    columns = []
     for name in arrow.column_names:
         column = arrow[name].combine_chunks()
         dtype = np.dtype(COLUMNS[name].dtype)
-        mask = column.is_null().to_numpy(zero_copy_only=False)
-        values = column.fill_null(0).to_numpy(zero_copy_only=False).astype(dtype)
-        if mask.any() and dtype.kind == "f":
-            values = np.where(mask, dtype.type(np.nan), values)
-        table[name] = MaskedColumn(values, mask=mask, copy=False)
-        describe(table[name])
-    return table
+        if column.null_count:
+            mask = column.is_null().to_numpy(zero_copy_only=False)
+            values = column.fill_null(np.nan if dtype.kind == "f" else 0).to_numpy(zero_copy_only=False)
+        else:
+            mask, values = np.zeros(len(column), bool), column.to_numpy(zero_copy_only=False)
+        # Arrow's memory cannot be written to, a table's can.
+        columns.append(MaskedColumn(values.astype(dtype), mask=mask, name=name, copy=False))
+        describe(columns[-1])
+    return Table(columns, masked=True, meta=meta or {}, copy=False)

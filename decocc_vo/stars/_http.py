@@ -215,10 +215,12 @@ def open_session(url, patience, login_url="", login=False):
     if not user:
         return session
     if login_url and urlparse(login_url).hostname == host:
-        answer = patience.retry(
-            lambda: _checked(session.post(login_url, {"username": user, "password": password})), url
-        )
-        answer.close()
+        form = {"username": user, "password": password}
+        try:
+            patience.retry(lambda: _checked(session.post(login_url, form)), f"logging in at {login_url}").close()
+        except ServiceError:
+            session.close()
+            raise
     else:
         session.auth = _HostAuth(host, requests.auth.HTTPBasicAuth(user, password or ""))
     return session
