@@ -94,9 +94,10 @@ def url(request, tmp_path):
     if request.param == "duckdb":
         yield str(tmp_path / "stars.duckdb")
         return
+    # The server first: it is what skips where psycopg is absent.
+    server, name = request.getfixturevalue("postgres"), f"a{os.getpid()}_{time.monotonic_ns()}"
     import psycopg
 
-    server, name = request.getfixturevalue("postgres"), f"a{os.getpid()}_{time.monotonic_ns()}"
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     yield f"{server}/{name}"
