@@ -252,7 +252,7 @@ def start(script, **values):
 
 
 def test_several_processes_at_once(url):
-    writers = [start(WRITER, url=url) for _ in range(3)]
+    writers = [start(WRITER, url=url) for _ in range(2)]
     reader, store = cone(56.2, 24.1, 0.4), StarArchive(url, wait=60)
     while any(writer.poll() is None for writer in writers):
         found = store.query_region(reader, "gaia_dr3")

@@ -110,6 +110,10 @@ class _DuckSession:
 
     execute = rows
 
+    def insert(self, sql):
+        """Run an INSERT; the number of rows it made."""
+        return self.rows(sql)[0][0]
+
     def arrow(self, names, where):
         """Columns ``names`` of the rows that ``where`` (FROM and on) says, as an Arrow table."""
         listed = ", ".join(f'"{name}"' for name in names)
@@ -179,6 +183,10 @@ class _PostgresSession:
         import sqlalchemy
 
         return self.connection.execute(sqlalchemy.text(sql), values)
+
+    def insert(self, sql):
+        """Run an INSERT; the number of rows it made."""
+        return self.execute(sql).rowcount
 
     def rows(self, sql, **values):
         return [tuple(row) for row in self.execute(sql, **values)]

@@ -354,14 +354,11 @@ def _insert(session, selection, names, arrow):
         .take(order)
     )
     columns = _list(("selection", "healpix", *names))
-    ids = f"selection = {selection} AND healpix BETWEEN {pixels.min()} AND {pixels.max()}"
-    before = session.rows(f"SELECT count(*) FROM stars WHERE {ids}")[0][0]
-    session.execute(
+    return session.insert(
         f"INSERT INTO stars ({columns}) SELECT {columns} FROM stage WHERE NOT EXISTS (SELECT 1 FROM stars AS old"
-        f" WHERE old.{ids.replace('healpix', 'old.healpix')} AND old.healpix = stage.healpix"
-        " AND old.source_id = stage.source_id) ORDER BY healpix"
+        f" WHERE old.selection = {selection} AND old.healpix BETWEEN {pixels.min()} AND {pixels.max()}"
+        " AND old.healpix = stage.healpix AND old.source_id = stage.source_id) ORDER BY healpix"
     )
-    return session.rows(f"SELECT count(*) FROM stars WHERE {ids}")[0][0] - before
 
 
 def _as_table(arrow, names, release, row, url):
