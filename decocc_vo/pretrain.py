@@ -7,6 +7,8 @@ Training the head: simulated clusters in real fields without theirs, and publish
 import argparse
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
 import astropy.units as u
@@ -165,7 +167,7 @@ def _labels(entry, fields, stars):
     return np.array([known.get(number, -1) for number in stars["source_id"].tolist()])
 
 
-def make_examples(fields, folder, simulations, seed=0):
+def make_examples(fields, folder, simulations, seed=0, jobs=1):
     """
     Make the examples the head learns from, one file each; those that are there already are not made again.
 
@@ -182,32 +184,45 @@ def make_examples(fields, folder, simulations, seed=0):
         How many simulated clusters.
     seed : int
         Of all draws.
+    jobs : int
+        Processes that work at once.
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest = json.loads((fields / "manifest.json").read_text())
-    for entry in tqdm(manifest, desc="real fields", disable=None):
-        path = folder / f"real_{entry['name']}.npz"
-        if not path.exists():
-            np.savez(path, **real_example(entry, fields), cluster=entry["cluster"] or "")
-    for number in tqdm(range(simulations), desc="simulations", disable=None):
-        path = folder / f"simulation_{number:05d}.npz"
-        if path.exists():
-            continue
-        rng = np.random.default_rng([seed, number])
-        entry = manifest[int(rng.integers(len(manifest)))]
-        stars, region = _read(entry, fields)
-        if "phot_g_mean_mag" not in stars.colnames:  # Hipparcos: its errors do not follow from G
-            continue
-        listed = np.load(folder / f"real_{entry['name']}.npz")
-        empty = stars[(listed["lab"] != 1) & (listed["p"] < 0.05)]
-        field = field_for_simulation(empty, rng)
-        cluster = draw_cluster(field, region, rng)
-        try:
-            made = example(field, region, cluster, int(rng.integers(2**31)))
-        except InputError:  # a draw that fell outside the footprint
-            continue
-        if made is not None:
-            np.savez(path, **made, cluster=entry["cluster"] or "")
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        real = [pool.submit(_write_real, entry, fields, folder) for entry in manifest]
+        for job in tqdm(as_completed(real), total=len(real), desc="real fields", disable=None):
+            job.result()
+        made = [pool.submit(_write_simulation, n, seed, manifest, fields, folder) for n in range(simulations)]
+        for job in tqdm(as_completed(made), total=simulations, desc="simulations", disable=None):
+            job.result()
+
+
+def _write_real(entry, fields, folder):
+    path = folder / f"real_{entry['name']}.npz"
+    if not path.exists():
+        np.savez(path, **real_example(entry, fields), cluster=entry["cluster"] or "")
+
+
+def _write_simulation(number, seed, manifest, fields, folder):
+    path = folder / f"simulation_{number:05d}.npz"
+    if path.exists():
+        return
+    rng = np.random.default_rng([seed, number])
+    entry = manifest[int(rng.integers(len(manifest)))]
+    stars, region = _read(entry, fields)
+    if "phot_g_mean_mag" not in stars.colnames:  # Hipparcos: its errors do not follow from G
+        return
+    real = np.load(folder / f"real_{entry['name']}.npz")
+    empty = stars[(real["lab"] != 1) & (real["p"] < 0.05)]
+    field = field_for_simulation(empty, rng)
+    cluster = draw_cluster(field, region, rng)
+    try:
+        made = example(field, region, cluster, int(rng.integers(2**31)))
+    except InputError:  # a draw that fell outside the footprint
+        return
+    if made is not None:
+        np.savez(path, **made, cluster=entry["cluster"] or "")
 
 
 def load_examples(folder):
@@ -313,6 +328,7 @@ def main(args=None):
     parser.add_argument("weights", type=Path, help="safetensors file to write")
     parser.add_argument("--examples", type=Path, required=True, help="folder that keeps the examples between runs")
     parser.add_argument("--simulations", type=int, default=600)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that make examples at once")
     parser.add_argument("--networks", type=int, default=4)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
@@ -321,7 +337,7 @@ def main(args=None):
     )
     parser.add_argument("--folds", type=Path, help="cross-validate by cluster too, and write the tables there")
     options = parser.parse_args(args)
-    make_examples(options.fields, options.examples, options.simulations, options.seed)
+    make_examples(options.fields, options.examples, options.simulations, options.seed, options.jobs)
     examples = load_examples(options.examples)
     settings = {"networks": options.networks, "steps": options.steps, "labels": not options.simulations_only}
     if options.folds:

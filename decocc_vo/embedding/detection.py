@@ -12,7 +12,7 @@ from .perspective import AU_YR, Perspective, fit_perspective
 __all__ = ["Embedding", "Fit", "evidence", "fit_peak", "refine", "repeat", "straighten"]
 
 _COMPONENTS = 8  # Gaussians of the field
-_CANDIDATE_STARS, _FINAL_STARS = 6_000, 15_000  # that a fit sees at most; the others are thinned and weighted
+_CANDIDATE_STARS, _FINAL_STARS = 8_000, 15_000  # that a fit sees at most; the others are thinned and weighted
 _LARGEST = 25.0  # pc: no open cluster's profile has a larger scale radius
 _PRIOR_STRENGTH = 20.0  # stars the prior on the intrinsic scatter is worth
 _FIELD_STRENGTH, _FIELD_WIDTH = 10.0, 0.1  # the same for the field's Gaussians: stars, and width in the embedding
@@ -21,7 +21,7 @@ _NEAR = 6.0  # sigma: stars that matter to a candidate
 _START_RADIUS = 0.35  # footprint radii
 _WARM = 10
 _CANDIDATE_STEPS, _FINAL_STEPS = 30, 60
-_CLUMP = 40.0  # log evidence that a clump of motions without concentration on the sky may reach by chance
+_CLUMP = 70.0  # log evidence that streams without concentration on the sky reach in real fields
 _PERSPECTIVE_ROUNDS, _SETTLED = 10, 0.3  # at most; km/s that the velocity still moves
 
 
@@ -263,7 +263,7 @@ def evidence(fit):
     Significance of a candidate in natural log units.
 
     The log evidence of its concentration on the sky, and of its motions as far as they exceed what clumps in field
-    motions reach by chance (40).
+    motions reach by chance (70).
     """
     spatial, total = float(fit.weight @ fit.scores.spatial_gain), float(fit.weight @ fit.scores.gain)
     return spatial + max(0.0, total - spatial - _CLUMP)
