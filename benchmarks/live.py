@@ -95,7 +95,7 @@ class Stopwatch:
         """From pressing a button to the members' number in the window."""
         began = time.perf_counter()
         act()
-        entry = until(lambda: (e := find()) is not None and e.fits >= fits and e, 240)
+        entry = until(lambda: (e := find()) is not None and e.fits >= fits and e, 900)
         until(lambda: self.shown() == str(len(entry.rows)), 120)
         return time.perf_counter() - began, entry
 
@@ -109,8 +109,12 @@ def measure(watch, path, rows):
         found = [e for e in watch.session.tables if e.name == label]
         return found[-1] if found else None
 
+    def press():  # the button is there once TOPCAT has noticed the table and the session
+        watch.window("choose", "TOPCAT", f"{watch.number}: {label}")
+        return watch.window.ask("press", "TOPCAT", "Broadcast table")[0]
+
     def broadcast():
-        watch.window("press", "TOPCAT", "Broadcast table", timeout=60)
+        until(press, 60)
 
     first, known = watch.seconds(broadcast, 1, entry)
 

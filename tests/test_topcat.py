@@ -30,6 +30,15 @@ class Desktop:
     def overhear(self, mtype, params, sender):
         self.heard.append((mtype, params))
 
+    def broadcast_table(self, label):
+        """Choose a table and press the button, which is there once TOPCAT has noticed both table and session."""
+
+        def press():
+            self.choose_table(label)
+            return self.window.ask("press", "TOPCAT", "Broadcast table")[0]
+
+        until(press, 60, step=0.2)
+
     def open_subsets(self):
         """Show the window of the current table's row subsets."""
         self.window("press", "TOPCAT", "Row Subsets")
@@ -106,8 +115,7 @@ def desktop(request, tmp_path_factory):
 
 
 def test_a_broadcast_table_comes_back_with_its_members(desktop):
-    desktop.choose_table("M44.vot")
-    desktop.window("press", "TOPCAT", "Broadcast table")
+    desktop.broadcast_table("M44.vot")
     until(lambda: desktop.session.tables)
     assert desktop.session.wait(60)
     (entry,) = desktop.session.tables
@@ -126,9 +134,8 @@ def test_a_broadcast_table_comes_back_with_its_members(desktop):
 
 def test_what_topcat_has_is_what_was_sent(desktop):
     (entry,) = desktop.session.tables
-    desktop.choose_table(f"{entry.name} members")
     desktop.heard.clear()
-    desktop.window("press", "TOPCAT", "Broadcast table")
+    desktop.broadcast_table(f"{entry.name} members")
     (_, load), *_ = until(lambda: [m for m in desktop.heard if m[0] == "table.load.votable"])
     back, sent = fetch_table(load["url"], "table.load.votable"), entry.membership.table
     assert (back["source_id"] == sent["source_id"]).all()

@@ -32,10 +32,19 @@ def free_port():
 
 @contextmanager
 def running(command, log, **kwargs):
-    """A program in a process group of its own, since some are shell wrappers; its output goes to a file."""
+    """
+    A program in a process group of its own, since some are shell wrappers; its output goes to a file.
+
+    A watchdog ends the group even when this process is killed: its standard input then comes to an end.
+    """
     with Path(log).open("wb") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, **kwargs
+        )
+        watchdog = subprocess.Popen(
+            ["sh", "-c", 'read _; kill -9 "-$0" 2>&-', str(process.pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
         )
         try:
             yield process
@@ -48,6 +57,8 @@ def running(command, log, **kwargs):
                     break
                 except subprocess.TimeoutExpired:
                     continue
+            watchdog.stdin.close()
+            watchdog.wait(10)
 
 
 @contextmanager
