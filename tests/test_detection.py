@@ -97,7 +97,7 @@ def test_a_shuffled_sky_has_no_evidence(stars):
     spatial = float(fit.scores.spatial_gain.sum())
     assert spatial < 5
     total = float(fit.scores.gain.sum())
-    assert evidence(fit) == pytest.approx(spatial + max(0.0, total - spatial - 40.0))
+    assert evidence(fit) == pytest.approx(spatial + max(0.0, total - spatial - 70.0))
     alone = simulate_field(REGION, 980, seed=5)
     alone["is_member"] = 0
     obs, _ = observed(alone)
@@ -108,7 +108,7 @@ def test_evidence_counts_each_star_by_its_weight(refined):
     spatial, gain = refined.scores.spatial_gain, refined.scores.gain
     weight = np.random.default_rng(0).uniform(0, 2, len(gain))
     heavier = type(refined)(**(vars(refined) | {"weight": weight}))
-    expected = weight @ spatial + max(0.0, weight @ gain - weight @ spatial - 40)
+    expected = weight @ spatial + max(0.0, weight @ gain - weight @ spatial - 70)
     assert evidence(heavier) == pytest.approx(expected)
 
 
