@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from .columns import canonical_order, conform, usable_rows
+from .columns import canonical_order, conform, parallax_zero_point, usable_rows
 from .exceptions import InputError
-from .membership import Candidate, assemble, parallax_zero_point_rule, requires
+from .membership import Candidate, assemble, requires
 from .region import ClusterRegion
 
 __all__ = ["DECOCC", "ThesisDECOCC"]
@@ -79,7 +79,7 @@ class DECOCC:
         stars, region, used = prepare(table, region, columns, _FEWEST)
         from .embedding.search import search_clusters
 
-        zero_point = zero_points(stars[used])
+        zero_point = parallax_zero_point(stars[used])
         found = search_clusters(
             stars[used],
             region,
@@ -164,7 +164,7 @@ class ThesisDECOCC:
             method="decocc-thesis",
             stop_reason=f"{groups.stop_reason.value} {pick.sentence}",
             settings=asdict(self),
-            zero_point=zero_points(stars[used]),
+            zero_point=parallax_zero_point(stars[used]),
             diagnostics={
                 "seed": self.seed,
                 "seconds": time.perf_counter() - began,
@@ -200,13 +200,6 @@ def prepare(table, region, columns, fewest):
     used = order[usable_rows(stars)[order]]
     requires(stars, used, fewest)
     return stars, ClusterRegion.from_table(stars[used]) if region is None else region, used
-
-
-def zero_points(stars):
-    """Parallax zero point of each star by its release's rule, in mas."""
-    from .embedding.features import parallax_zero_point
-
-    return parallax_zero_point(stars, *parallax_zero_point_rule(stars))
 
 
 def _per_row(values, name, rows, used):

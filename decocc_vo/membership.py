@@ -7,7 +7,7 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 
 from . import __version__
-from .columns import ASTROMETRY, describe, floats, get_release
+from .columns import ASTROMETRY, describe, floats
 from .exceptions import InputError
 
 __all__ = ["Candidate", "Membership", "assemble", "characterise"]
@@ -311,16 +311,6 @@ def _scatter(values, used, n, dtype):
     full = np.ma.masked_array(np.zeros(n, dtype), mask=True)
     full[used] = values
     return full
-
-
-def parallax_zero_point_rule(stars):
-    """The release's rule for the parallax zero point, and its constant; no correction for an unknown release."""
-    name = stars.meta.get("release_key") or stars.meta.get("release") or stars.meta.get("RELEASE")
-    try:
-        release = get_release(name)
-    except InputError:
-        return "none", 0.0
-    return release.zero_point, release.zero_point_value
 
 
 def requires(stars, used, minimum):

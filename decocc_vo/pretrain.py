@@ -18,14 +18,13 @@ from astropy.table import Table
 from tqdm import tqdm
 
 from . import __version__
-from .columns import canonical_order, conform, floats, usable_rows
+from .columns import canonical_order, conform, floats, parallax_zero_point, usable_rows
 from .embedding.candidates import find_peaks
 from .embedding.context import context_features
 from .embedding.detection import Embedding, evidence, fit_peak, refine, straighten
-from .embedding.features import observables, parallax_zero_point
+from .embedding.features import observables
 from .embedding.head import correct, save_head, train_heads
 from .exceptions import InputError
-from .membership import parallax_zero_point_rule
 from .region import ClusterRegion
 from .simulate import SimulatedCluster, inject_cluster, shuffle_positions
 from .stars.files import read_stars
@@ -118,7 +117,7 @@ def example(field, region, cluster, seed):
     """
     stars = inject_cluster(field, region, cluster, seed)
     stars = stars[canonical_order(stars)]
-    zero_point = parallax_zero_point(stars, *parallax_zero_point_rule(stars))
+    zero_point = parallax_zero_point(stars)
     # Simulated parallaxes have no zero point of their own.
     stars["parallax"] = floats(stars["parallax"]) + np.where(stars["is_member"] == 1, zero_point, 0.0)
     obs = observables(stars, region, zero_point)
@@ -136,7 +135,7 @@ def example(field, region, cluster, seed):
 def real_example(entry, fields, seed=0):
     """What the head would see of a real field, with the published labels: 1 member, 0 field, -1 not scored."""
     stars, region = _read(entry, fields)
-    obs = observables(stars, region, parallax_zero_point(stars, *parallax_zero_point_rule(stars)))
+    obs = observables(stars, region, parallax_zero_point(stars))
     fit = solve(obs, seed)
     near, features = context_features(fit, obs)
     label = _labels(entry, fields, stars)

@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from zero_point import zpt
 
 from decocc_vo import ClusterRegion
-from decocc_vo.columns import CORRELATIONS, RELEASES, conform, floats
+from decocc_vo.columns import CORRELATIONS, RELEASES, conform, floats, parallax_zero_point
 from decocc_vo.embedding.features import (
     Observables,
     arcsinh_features,
     expected_errors,
     observables,
-    parallax_zero_point,
 )
 
 REGION = ClusterRegion(SkyCoord(130.0, -35.0, unit="deg"), 1 * u.deg)

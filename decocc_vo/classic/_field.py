@@ -7,7 +7,7 @@ import astropy.units as u
 import numpy as np
 
 from .._groups import EVIDENCE
-from ..columns import canonical_order, conform, floats, usable_rows
+from ..columns import canonical_order, conform, floats, parallax_zero_point, usable_rows
 from ..exceptions import InputError
 from ..membership import Candidate, assemble, requires
 from ..region import ClusterRegion
@@ -86,6 +86,7 @@ class Field:
             method=method,
             stop_reason=stop_reason,
             settings={k: str(v) if isinstance(v, u.Quantity) else v for k, v in asdict(config).items()},
+            zero_point=parallax_zero_point(self.stars[self.used]),
             diagnostics={**diagnostics, "seconds": time.perf_counter() - self.began},
         )
 

@@ -8,6 +8,7 @@ Every column the package reads or writes is described once, in `COLUMNS`, and ev
 from ._door import canonical_order, conform, floats, usable_rows
 from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
+from ._zero_point import parallax_zero_point, values_or_nan
 
 __all__ = [
     "ASTROMETRY",
@@ -22,5 +23,7 @@ __all__ = [
     "describe",
     "floats",
     "get_release",
+    "parallax_zero_point",
     "usable_rows",
+    "values_or_nan",
 ]

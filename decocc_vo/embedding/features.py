@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
-from ..columns import CORRELATIONS, RELEASES, floats
+from ..columns import CORRELATIONS, RELEASES, floats, values_or_nan
 
-__all__ = ["Observables", "arcsinh_features", "expected_errors", "observables", "parallax_zero_point"]
+__all__ = ["Observables", "arcsinh_features", "expected_errors", "observables"]
 
 # Median standard errors of parallax in Gaia EDR3 by G (Lindegren et al. 2021, A&A 649, A2, table 4), mas; those of
 # pmra and pmdec are 1.03 and 0.95 times as large in mas/yr.
@@ -64,13 +64,9 @@ class Observables:
         return Observables(*(a[rows] for a in arrays), self.footprint, self.declination)
 
 
-def _values(stars, name):
-    return floats(stars[name]) if name in stars.colnames else np.full(len(stars), np.nan)
-
-
 def _magnitude(stars):
-    mag = _values(stars, "phot_g_mean_mag")
-    return np.where(np.isfinite(mag), mag, _values(stars, "hp_mag"))
+    mag = values_or_nan(stars, "phot_g_mean_mag")
+    return np.where(np.isfinite(mag), mag, values_or_nan(stars, "hp_mag"))
 
 
 def expected_errors(mag, *, dr2=False):
@@ -105,7 +101,7 @@ def expected_errors(mag, *, dr2=False):
 
 def _covariance(stars):
     """Published errors and correlations; `expected_errors` and no correlation where they are absent."""
-    published = np.stack([_values(stars, f"{name}_error") for name in ("pmra", "pmdec", "parallax")], axis=1)
+    published = np.stack([values_or_nan(stars, f"{name}_error") for name in ("pmra", "pmdec", "parallax")], axis=1)
     published = np.where(published > 0, published, np.nan)
     mag = _magnitude(stars)
     absent = ~np.isfinite(published)
@@ -119,7 +115,7 @@ def _covariance(stars):
     release = RELEASES["gaia_dr2"]
     dr2 = any(stars.meta.get(key) in (release.key, release.name) for key in ("release_key", "release", "RELEASE"))
     sigma = np.where(absent, expected_errors(mag, dr2=dr2), published)
-    corr = np.stack([_values(stars, name) for name in CORRELATIONS], axis=1)
+    corr = np.stack([values_or_nan(stars, name) for name in CORRELATIONS], axis=1)
     corr = np.clip(np.where(np.isfinite(corr), corr, 0.0), -0.98, 0.98)
     matrix = np.tile(np.eye(3), (len(stars), 1, 1))
     for (i, j), values in zip(((0, 1), (0, 2), (1, 2)), corr.T, strict=True):
@@ -129,70 +125,6 @@ def _covariance(stars):
     shrink = (1 - _LEAST_EIGENVALUE) / np.maximum(1 - lowest, 1 - _LEAST_EIGENVALUE)
     matrix = np.eye(3) + shrink[:, None, None] * (matrix - np.eye(3))
     return matrix * sigma[:, :, None] * sigma[:, None, :]
-
-
-def _effective_wavenumber(colour):
-    """Effective wavenumber [1/um] from BP-RP (Lindegren et al. 2021, A&A 649, A2, equation 3)."""
-    return np.where(np.isfinite(colour), 1.76 - 1.61 / np.pi * np.arctan(0.531 * colour), 1.48)
-
-
-def parallax_zero_point(stars, rule, value):
-    """
-    Parallax zero point of each star, to be subtracted from the published parallax.
-
-    Parameters
-    ----------
-    stars : `~astropy.table.Table`
-        As `~decocc_vo.columns.conform` gives them.
-    rule : str
-        ``"lindegren2021"``: Lindegren et al. 2021, A&A 649, A4, by magnitude, colour and ecliptic latitude; a
-        missing latitude is computed, a missing wavenumber comes from BP-RP, and a star outside the recipe's range
-        gets the value at its edge. ``"constant"``: ``value``. ``"none"``: zero.
-    value : float
-        The constant in mas.
-
-    Returns
-    -------
-    zero_point : `~numpy.ndarray`, shape (n,)
-        In mas.
-
-    Examples
-    --------
-    >>> from astropy.table import Table
-    >>> from decocc_vo.embedding.features import parallax_zero_point
-    >>> stars = Table({"ra": [56.7], "dec": [24.1], "phot_g_mean_mag": [15.0], "bp_rp": [1.0]})
-    >>> parallax_zero_point(stars, "lindegren2021", 0.0).round(3)
-    array([-0.043])
-    """
-    n = len(stars)
-    if rule == "none":
-        return np.zeros(n)
-    if rule == "constant":
-        return np.full(n, value)
-    from astropy.coordinates import BarycentricMeanEcliptic, SkyCoord
-    from zero_point import zpt
-
-    mag = _values(stars, "phot_g_mean_mag")
-    latitude = _values(stars, "ecl_lat")
-    if not np.all(np.isfinite(latitude)):
-        sky = SkyCoord(floats(stars["ra"]), floats(stars["dec"]), unit="deg")
-        latitude = np.where(np.isfinite(latitude), latitude, sky.transform_to(BarycentricMeanEcliptic()).lat.deg)
-    wavenumber = _values(stars, "nu_eff_used_in_astrometry")
-    pseudocolour = _values(stars, "pseudocolour")
-    six = (_values(stars, "astrometric_params_solved") == 95) & np.isfinite(pseudocolour)
-    wavenumber = np.where(np.isfinite(wavenumber), wavenumber, _effective_wavenumber(_values(stars, "bp_rp")))
-    zpt.load_tables()
-    return np.asarray(
-        zpt.get_zpt(
-            np.clip(np.where(np.isfinite(mag), mag, 18.0), 6.01, 20.99),
-            np.where(six, 1.48, np.clip(wavenumber, 1.11, 1.89)),
-            np.where(six, np.clip(pseudocolour, 1.25, 1.71), 1.48),
-            latitude,
-            np.where(six, 95, 31),
-            _warnings=False,
-        ),
-        float,
-    )
 
 
 def observables(stars, region, zero_point=0.0):
@@ -225,8 +157,8 @@ def observables(stars, region, zero_point=0.0):
     zero_point = np.broadcast_to(np.asarray(zero_point, float), (len(stars),))
     x = np.stack([floats(stars["pmra"]), floats(stars["pmdec"]), floats(stars["parallax"]) - zero_point], axis=1)
     xy = np.stack(region.offsets(floats(stars["ra"]), floats(stars["dec"])), axis=1)
-    colour = _values(stars, "bp_rp")
-    colour = np.where(np.isfinite(colour), colour, _values(stars, "b_v"))
+    colour = values_or_nan(stars, "bp_rp")
+    colour = np.where(np.isfinite(colour), colour, values_or_nan(stars, "b_v"))
     footprint = float(np.quantile(np.hypot(*xy.T), 0.999))
     return Observables(
         x,
@@ -234,7 +166,7 @@ def observables(stars, region, zero_point=0.0):
         xy,
         _magnitude(stars),
         colour,
-        _values(stars, "ruwe"),
+        values_or_nan(stars, "ruwe"),
         zero_point,
         max(footprint, 1e-6),
         float(region.center.dec.deg),
