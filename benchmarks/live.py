@@ -153,6 +153,8 @@ def main(args=None):
         with screen(folder) as environment, a_hub(), topcat(folder, environment, *paths) as window:
             with samp_client.connect("watcher") as watcher:
                 until(lambda: any(p.takes("table.load.votable") for p in watcher.programs()), 90)
+            # The table that comes last becomes the current one: wait for all before one is chosen.
+            until(lambda: all(path.name in window("cells", "TOPCAT") for path in paths), 120)
             with LiveSession(DECOCC(seed=0).fit, selection="seed", timeout=120, on_problem=print) as session:
                 print(f"{'rows':>7} {'first':>8} {'again':>8} {'refit':>8}  members (true)", flush=True)
                 for size, path in zip(sizes, paths, strict=True):

@@ -91,11 +91,8 @@ def test_a_picture_for_the_documentation(desktop):
     """Both programs after the region was drawn; without DECOCC_SCREENSHOTS they are only arranged."""
     desktop.tables("place", "Row Subsets", 1000, 330, 800, 190)
     if "DECOCC_SCREENSHOTS" in os.environ:
-        desktop.tables("press", "TOPCAT", "Plane Plot")
-        desktop.tables("place", "Plane Plot", 1000, 520, 800, 380)
-        time.sleep(2)
-        desktop.tables("fill", "Plane Plot", 0, "pmra")
-        desktop.tables("fill", "Plane Plot", 1, "pmdec")
+        desktop.tables("press", "TOPCAT", "Table Data")
+        desktop.tables("place", "Table Browser", 1000, 520, 800, 380)
     desktop.photograph("aladin_topcat", 0, 0, 1800, 900)
     assert "Aladin" in desktop.sky("windows")
 
@@ -141,7 +138,7 @@ def test_a_click_beside_the_stars_moves_the_region(desktop):
     desktop.session._looks.clear()
     desktop.points.clear()
     fits = entry.fits
-    desktop.sky("drag", "Aladin", "ViewSimple", 0.47, 0.02, 0.47, 0.02)
+    desktop.sky("drag", "Aladin", "ViewSimple", 0.47, 0.25, 0.47, 0.25)
     until(lambda: desktop.points)
     until(lambda: entry.fits > fits)
     assert desktop.session.wait(60)

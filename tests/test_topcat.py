@@ -222,7 +222,5 @@ def test_a_picture_for_the_documentation(desktop):
     desktop.window("place", "Plane Plot", 765, 0, 635, 880)
     assert "Plane Plot" in desktop.window("windows")
     if "DECOCC_SCREENSHOTS" in os.environ:
-        desktop.window("fill", "Plane Plot", 0, "pmra")
-        desktop.window("fill", "Plane Plot", 1, "pmdec")
         time.sleep(6)  # it draws in the background
     desktop.photograph("topcat")

@@ -75,11 +75,9 @@ class LiveTable:
         return np.array([], int) if self.membership is None else member_rows(self.membership.table)
 
     def covers(self, ra, dec):
-        """Whether a position in degrees is within the table's footprint."""
-        separation = angular_separation(
-            np.radians(ra), np.radians(dec), np.radians(floats(self.stars["ra"])), np.radians(floats(self.stars["dec"]))
-        )
-        return bool(np.nanmin(separation) <= np.radians(self.region.radius_deg))
+        """Whether a position in degrees is within the table's footprint, or just beside it."""
+        place = np.radians([ra, dec, self.home.ra_deg, self.home.dec_deg])
+        return bool(np.degrees(angular_separation(*place)) <= 1.1 * self.home.radius_deg)
 
     def separation(self, row, ra, dec):
         """Degrees of a star from a position."""
