@@ -346,6 +346,8 @@ def test_a_column_new_in_the_registry_is_added(store, url, monkeypatch):
 
 
 def test_what_is_no_archive(tmp_path):
+    with pytest.raises(InputError, match="no PostgreSQL URL"):
+        StarArchive("postgresql://me@here:port/x")
     with pytest.raises(InputError, match="'archive' must be"):
         StarArchive("mysql://x/y")
     (tmp_path / "text.duckdb").write_text("this is no database, only some words that go on for a while\n" * 99)

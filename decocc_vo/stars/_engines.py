@@ -145,7 +145,7 @@ class Postgres:
         self.errors = (sqlalchemy.exc.SQLAlchemyError, psycopg.Error)
         try:
             parsed = sqlalchemy.make_url(re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", url))
-        except sqlalchemy.exc.ArgumentError as error:
+        except (sqlalchemy.exc.ArgumentError, ValueError) as error:
             msg = f"'archive' is no PostgreSQL URL: {error}"
             raise InputError(msg) from error
         options = {"connect_timeout": 10, "options": f"-c lock_timeout={int(wait * 1000)}"}
