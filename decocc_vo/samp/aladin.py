@@ -49,8 +49,8 @@ def overlay_script(table, region=None, *, members=None, color="red", size="10arc
     >>> from decocc_vo.samp import overlay_script
     >>> stars = Table({"ra": [56.7, 56.8], "dec": [24.1, 24.2], "membership_prob": [0.9, 0.1]})
     >>> print(overlay_script(stars))
-    get hips(CDS/P/DSS2/color) 56.750000 +24.150000 4.1arcmin
-    zoom 0.136deg
+    get hips(CDS/P/DSS2/color) 56.749980 +24.150008 4.1arcmin
+    zoom 0.135deg
     draw newtool("DECOCC members")
     set "DECOCC members" color=red
     draw mode(radec)
