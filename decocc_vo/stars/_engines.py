@@ -186,7 +186,10 @@ class _PostgresSession:
 
     def insert(self, sql):
         """Run an INSERT; the number of rows it made."""
-        return self.execute(sql).rowcount
+        rows = self.execute(sql).rowcount
+        if rows:  # the planner must know of them before autovacuum comes around
+            self.execute("ANALYZE stars (selection, healpix, source_id)")
+        return rows
 
     def rows(self, sql, **values):
         return [tuple(row) for row in self.execute(sql, **values)]
