@@ -3,7 +3,7 @@ Time DECOCC on simulated fields, beside HDBSCAN and a mixture of two Gaussians o
 
     python benchmarks/speed.py [--rows 1000,10000,100000] [--hdbscan-limit 100000]
 
-Prints for each number of rows: seconds of the first fit (JAX compiles) and of the second, the process's peak memory, the
+Prints for each number of rows: seconds of the first fit (JAX compiles) and of the second, peak memory, the
 seconds of the others, and the ratios. HDBSCAN is left out above the limit: its time grows faster than linearly.
 """
 
