@@ -270,7 +270,7 @@ def test_the_table_id_decides_before_the_url():
     assert book.find() is None
     book.add("third", table_id="1", url="file:/tmp/a")
     assert book.find("1") == "third"
-    assert book.entries() == ["third", "second"]
+    assert book.entries() == ["second", "third"]
 
 
 def test_the_overlay_draws_each_member_once(result):

@@ -58,10 +58,10 @@ class TableBook:
     def add(self, entry, *, table_id=None, url=None):
         """Let ``entry`` be found by an id and a URL from now on, in place of what was found by them before."""
         with self._lock:
-            if table_id:
-                self._ids[table_id] = entry
-            if url:
-                self._urls[url_key(url)] = entry
+            for entries, key in ((self._ids, table_id), (self._urls, url and url_key(url))):
+                if key:
+                    entries.pop(key, None)  # so that the newest comes last
+                    entries[key] = entry
         return entry
 
     def find(self, table_id=None, url=None):
