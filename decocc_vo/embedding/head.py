@@ -18,6 +18,7 @@ import numpy as np
 import optax
 from flax import nnx
 
+from ..exceptions import InputError
 from .context import FEATURES
 
 __all__ = ["Head", "HeadWeights", "correct", "embed", "load_head", "save_head", "train_heads"]
@@ -198,16 +199,16 @@ def load_head(path=None):
 
     Raises
     ------
-    ValueError
+    InputError
         If the file was made for other features.
     """
     from safetensors import safe_open
 
     path = path or str(files("decocc_vo.embedding") / "weights" / "head.safetensors")
     with safe_open(path, "numpy") as stored:
-        if json.loads(stored.metadata()["features"]) != list(FEATURES):
+        if json.loads((stored.metadata() or {}).get("features", "[]")) != list(FEATURES):
             msg = f"'path' {path!r} was trained on other features; train it again with python -m decocc_vo.pretrain"
-            raise ValueError(msg)
+            raise InputError(msg)
         arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     _, template = _graph()
     flat = [(p, leaf.replace(jnp.asarray(arrays["/".join(map(str, p))]))) for p, leaf in nnx.to_flat_state(template)]
