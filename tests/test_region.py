@@ -257,6 +257,7 @@ class TestOffsets:
         wcs = WCS(naxis=2)
         wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
         wcs.wcs.crval = [region.ra_deg, region.dec_deg]
+        wcs.wcs.lonpole = 180  # at the very pole the default turns the plane round
         back = wcs.pixel_to_world(xi / 60 - 1, eta / 60 - 1)
         assert back.separation(star) < 1 * u.uas
         assert np.hypot(xi, eta) == pytest.approx(np.degrees(np.tan(np.radians(distance))) * 60, abs=1e-6)

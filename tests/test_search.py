@@ -179,12 +179,13 @@ def large():
 
 
 def test_a_fit_to_a_thinned_table_is_that_to_the_whole(large, monkeypatch):
-    """Of 8000 stars a candidate's fit sees 6000, padded to the same size as all of them."""
+    """A candidate's fit sees 6000 of some 8000 stars, padded to the same size as all of them."""
     rows = np.union1d(np.flatnonzero(large[1]), np.arange(0, 30_000, 4))
     stars, truth = (part[rows] for part in large)
     obs = observables(stars, REGION)
     embedding = Embedding.of(obs.x, obs.cov, obs.xy / obs.footprint, obs.footprint)
     place = np.array([-6.0, 5.0, 1.5]), np.zeros(2), truth.sum()
+    monkeypatch.setattr(detection, "_CANDIDATE_STARS", 6000)
     thinned = fit_peak(embedding, *place)
     assert len(thinned.rows) == 6000 < len(stars) <= 8192
     everything = np.arange(len(stars)), np.ones(len(stars))
