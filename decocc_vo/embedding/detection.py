@@ -109,7 +109,7 @@ def bucket(n, smallest=1024):
     return size
 
 
-def _pad(array, n, value=0.0):
+def pad(array, n, value=0.0):
     """Append rows of ``value`` up to ``n``; to float32."""
     array = np.asarray(array, np.float32)
     missing = n - len(array)
@@ -118,9 +118,9 @@ def _pad(array, n, value=0.0):
 
 def _device_stars(embedding, rows, weight):
     n = bucket(len(rows))
-    cov = _pad(embedding.z_cov[rows], n)
+    cov = pad(embedding.z_cov[rows], n)
     cov[len(rows) :] = np.eye(3, dtype=np.float32)
-    return Stars(_pad(embedding.z[rows], n), cov, _pad(embedding.sky[rows], n, 9e3), _pad(weight, n))
+    return Stars(pad(embedding.z[rows], n), cov, pad(embedding.sky[rows], n, 9e3), pad(weight, n))
 
 
 def _choose(embedding, place, dispersion, most, seed):

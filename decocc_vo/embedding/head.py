@@ -20,10 +20,12 @@ from flax import nnx
 
 from ..exceptions import InputError
 from .context import FEATURES
+from .detection import bucket, pad
 
 __all__ = ["Head", "HeadWeights", "correct", "embed", "load_head", "save_head", "train_heads"]
 
 LATENT, HIDDEN = 8, (64, 48)
+_SMALLEST = 256  # rows that contexts are padded to at least
 _CLIP = 4.0  # standard deviations a feature may be from its mean
 _NOISE = 0.1  # standard deviations of noise on the features in training
 BLEND = 0.65  # share of the networks' logit in the answer; the rest is the mixture's
@@ -78,11 +80,8 @@ def _latents(parameters, x, mean, scale):
     return jax.vmap(lambda state: nnx.merge(graph, state).encode(_standardise(x, mean, scale)))(parameters)
 
 
-def _padded(x, smallest=256):
-    size = smallest
-    while size < len(x):
-        size *= 2
-    return np.concatenate([x, np.zeros((size - len(x), x.shape[1]))]).astype(np.float32)
+def _padded(x):
+    return pad(x, bucket(len(x), _SMALLEST))
 
 
 def correct(weights, features, blend=BLEND):
