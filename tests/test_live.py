@@ -222,7 +222,7 @@ def test_a_click_on_a_star_is_a_look_and_no_move(hub, stars, url, monkeypatch):
             assert aladin.ask(message[0], **message[1])["samp.status"] == "samp.ok"
         assert session.wait(20)
         assert len(fit.calls) == 1
-        monkeypatch.setattr(live_module, "LOOK_SECONDS", 0.0)
+        monkeypatch.setattr("decocc_vo.samp._inbox.LOOK_SECONDS", 0.0)
         aladin.ask("coord.pointAt.sky", **near)
         aladin.ask("table.select.rowList", row_list=["9"], table_id="t1")
         until(lambda: len(fit.calls) >= 2)

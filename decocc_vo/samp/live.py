@@ -7,16 +7,14 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
-
-import numpy as np
 
 from ..exceptions import DecoccError, InputError, ServiceError
 from . import _messages as messages
+from ._inbox import Inbox
 from ._mail import Mail, owes
 from ._matching import TableBook
-from ._reading import fetch_table
-from ._tables import SELECTIONS, Job, LiveTable, star_line, star_numbers
+from ._tables import SELECTIONS, Job, LiveTable
+from ._telling import Telling
 from .client import NAME, connect
 from .sending import table_file, table_key
 
@@ -27,19 +25,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 """How often the hub is looked after."""
 
-LOOK_SECONDS = 3.0
-LOOK_FRACTION = 0.02
-"""How soon after a highlight, and how near to the star, in radii of the table, a position is only a look at it."""
-
 _ANNOUNCED = (1, 5, 15)  # polls after which we say again who we are
-
-_MTYPES = (
-    "table.load.votable",
-    "table.load.fits",
-    "table.select.rowList",
-    "table.highlight.row",
-    "coord.pointAt.sky",
-)
 
 
 class LiveSession:
@@ -122,27 +108,27 @@ class LiveSession:
         self.hub, self.name, self.client, self.columns = bool(hub), name, client, columns
         self.fit = fit if columns is None else partial(fit, columns=columns)
         self.selection = selection
-        self._callbacks = {
-            "table": on_table,
-            "result": on_result,
-            "selection": on_selection,
-            "highlight": on_highlight,
-            "point": on_point,
-            "problem": on_problem,
-            "line": on_line,
-        }
-        self._book, self._mail = TableBook(), Mail(client, timeout, self._problem, self._line)
+        self._telling = Telling(
+            table=on_table,
+            result=on_result,
+            selection=on_selection,
+            highlight=on_highlight,
+            point=on_point,
+            problem=on_problem,
+            line=on_line,
+        )
+        self._book, self._mail = TableBook(), Mail(client, timeout, self._telling.problem, self._telling.line)
+        self._inbox = Inbox(
+            self._book,
+            self._telling,
+            accept=self._accept,
+            enqueue=self._enqueue,
+            selection=lambda: self.selection,
+            columns=columns,
+        )
         self._connection, self._folder = None, None
         self._jobs, self._busy, self._work = {}, False, threading.Condition()
-        self._looks = {}
         self._closing, self._threads, self._count = threading.Event(), [], itertools.count(1)
-        self._handlers = {
-            "table.load.votable": self._load,
-            "table.load.fits": self._load,
-            "table.select.rowList": self._select,
-            "table.highlight.row": self._highlight,
-            "coord.pointAt.sky": self._point,
-        }
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -219,7 +205,7 @@ class LiveSession:
             while not self._closing.wait(0.5):
                 pass
         except KeyboardInterrupt:
-            self._line("leaving the hub")
+            self._telling.line("leaving the hub")
         finally:
             self.close()
 
@@ -281,10 +267,12 @@ class LiveSession:
     # -- the hub -------------------------------------------------------------------------------------------------
 
     def _join(self):
-        self._connection = connect(self.name, hub=self.hub, receive=self._receive, subscriptions=_MTYPES)
+        self._connection = connect(
+            self.name, hub=self.hub, receive=self._inbox.receive, subscriptions=self._inbox.mtypes
+        )
         self._mail.connect(self._connection)
         own = " of its own" if self._connection.hub is not None else ""
-        self._line(
+        self._telling.line(
             f"{self.name} is on the SAMP hub{own}; send it a table, or select rows (they are the {self.selection})"
         )
 
@@ -306,108 +294,20 @@ class LiveSession:
                 self._connection = None
                 self._mail.connect(None, self.tables)
                 if not self._closing.is_set():
-                    self._problem("the SAMP hub is gone; waiting for the next one")
+                    self._telling.problem("the SAMP hub is gone; waiting for the next one")
                 threading.Thread(target=connection.close, name="leave dead hub", daemon=True).start()
             else:
                 if polls in _ANNOUNCED:
                     connection.announce()
                 self._mail.settle(self.tables)
 
-    # -- messages ------------------------------------------------------------------------------------------------
-
-    def _receive(self, mtype, params, sender):
-        handler = self._handlers.get(mtype)
-        if handler is None:
-            msg = f"{mtype} is not handled here"
-            raise InputError(msg)
-        try:
-            return handler(params, mtype, sender)
-        except DecoccError as exc:
-            self._problem(f"{mtype} refused: {exc}")
-            raise
-        except Exception as exc:
-            log.exception("%s failed", mtype)
-            self._problem(f"{mtype} failed: {exc}")
-            raise
-
-    def _load(self, params, mtype, sender):
-        url = messages.text(params, "url", required=True)
-        table = fetch_table(url, mtype)
-        name = messages.text(params, "name") or Path(unquote(urlsplit(url).path)).stem or "table"
-        table_id = messages.text(params, "table-id") or table_key(table)
-        known = self._book.find(table_id)
-        if known is not None and table_id == known.result_id and len(table) == len(known.table):
-            self._line(f"{known.name}: its result came back; all {len(table)} stars are fitted anew")
-            self._enqueue(Job(known, "all"))
-            return
-        entry = LiveTable.of(table, name=name, table_id=table_id, url=url, sender=sender, columns=self.columns)
-        self._accept(entry)
-
-    def _find(self, params):
-        table_id, url = messages.text(params, "table-id"), messages.text(params, "url")
-        if not (table_id or url):
-            msg = "the message names no table: it has neither table-id nor url"
-            raise InputError(msg)
-        entry = self._book.find(table_id, url)
-        if entry is None:
-            msg = f"no table with table-id={table_id or '?'}, url={url or '?'} is known here; send it first"
-            raise InputError(msg)
-        entry.used = time.monotonic()
-        return entry
-
-    def _select(self, params, mtype, sender):
-        entry = self._find(params)
-        rows = messages.row_numbers(params, len(entry.table))
-        if len(rows) == 0 or self._look(sender, entry, rows=rows):
-            return
-        kind = self.selection
-        self._line(f"{entry.name}: {len(rows)} rows selected, taken as the {kind}")
-        self._call("selection", entry, rows)
-        self._enqueue(Job(entry, kind, rows=rows))
-
-    def _highlight(self, params, mtype, sender):
-        entry = self._find(params)
-        row = messages.row_number(params, len(entry.table))
-        self._looks[sender] = (time.monotonic(), entry, row)
-        numbers = star_numbers(entry, row)
-        self._line(f"{entry.name}: {star_line(numbers)}")
-        self._call("highlight", entry, numbers)
-
-    def _point(self, params, mtype, sender):
-        ra, dec = messages.position(params)
-        if self._look(sender, point=(ra, dec)):
-            return
-        covering = [entry for entry in self.tables if entry.covers(ra, dec)]
-        if not covering:
-            msg = f"no table known here covers {ra:.5f} {dec:+.5f}"
-            raise InputError(msg)
-        entry = max(covering, key=lambda e: e.used)
-        self._call("point", entry, (ra, dec))
-        if entry.distance_to(ra, dec) > 1e-6:
-            self._line(f"{entry.name}: the region's centre moves to {ra:.5f} {dec:+.5f}")
-            self._enqueue(Job(entry, "center", point=(ra, dec)))
-
-    def _look(self, sender, entry=None, *, rows=None, point=None):
-        """
-        Whether a message only goes with a row that the same program just highlighted.
-
-        A click on a star in Aladin sends three: its highlight, a list of that one row, and the position clicked at.
-        The user looks at a star; it is neither the selection nor the new centre.
-        """
-        when, looked, row = self._looks.get(sender, (-np.inf, None, 0))
-        if time.monotonic() - when > LOOK_SECONDS:
-            return False
-        if point is None:
-            return entry is looked and rows.tolist() == [row]
-        return looked.separation(row, *point) < LOOK_FRACTION * looked.home.radius_deg
-
     # -- work ----------------------------------------------------------------------------------------------------
 
     def _accept(self, entry):
         entry.used = time.monotonic()
         self._book.add(entry, table_id=entry.table_id, url=entry.url)
-        self._line(f"{entry.name}: {len(entry.table)} stars in {entry.region}")
-        self._call("table", entry)
+        self._telling.line(f"{entry.name}: {len(entry.table)} stars in {entry.region}")
+        self._telling.call("table", entry)
         self._enqueue(Job(entry, "all"))
         return entry
 
@@ -431,10 +331,10 @@ class LiveSession:
             try:
                 self._run(job)
             except DecoccError as exc:
-                self._problem(f"{job.entry.name}: {exc}")
+                self._telling.problem(f"{job.entry.name}: {exc}")
             except Exception as exc:
                 log.exception("the fit of %s failed", job.entry.name)
-                self._problem(f"{job.entry.name}: the fit failed: {exc}")
+                self._telling.problem(f"{job.entry.name}: the fit failed: {exc}")
 
     def _run(self, job):
         entry, began = job.entry, time.monotonic()
@@ -444,32 +344,11 @@ class LiveSession:
             found = f"{len(entry.rows)} members"
         else:
             found = f"no cluster: {membership.diagnostics.get('stop_reason', 'the fit gave no reason')}"
-        self._line(f"{entry.name}: {found} ({seconds:.1f} s)")
+        self._telling.line(f"{entry.name}: {found} ({seconds:.1f} s)")
         if not entry.result_id:
             entry.result_id = f"{table_key(membership.table)}-{next(self._count)}"
             path = table_file(membership.table, Path(self._folder.name) / f"{entry.result_id}.vot")
             entry.result_url = path.as_uri()
             self._book.add(entry, table_id=entry.result_id, url=entry.result_url)
-        self._call("result", entry)
+        self._telling.call("result", entry)
         self._mail.post(entry)
-
-    # -- telling -------------------------------------------------------------------------------------------------
-
-    def _call(self, kind, *args):
-        callback = self._callbacks[kind]
-        if callback is None:
-            return
-        try:
-            callback(*args)
-        except Exception:
-            log.exception("the callback on_%s failed", kind)
-
-    def _line(self, text):
-        log.info(text)
-        self._call("line", text)
-
-    def _problem(self, text):
-        told = self._callbacks["problem"] or self._callbacks["line"]
-        log.log(logging.INFO if told else logging.WARNING, text)
-        self._call("problem", text)
-        self._call("line", text)
