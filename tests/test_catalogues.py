@@ -1,5 +1,7 @@
 """Lists of clusters, from the CDS files and from a TAP service, in one set of names and units."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -90,8 +92,7 @@ def vizier(shared_data, monkeypatch):
         rows = list(zip(names, place.ra.deg.tolist(), place.dec.deg.tolist(), diam.tolist(), strict=True))
         mock.base.executemany("INSERT INTO openclust VALUES (?, ?, ?, ?)", rows)
         services = {"vizier": (mock.url, '"B/ocl/clusters"'), "heasarc": (mock.url, "openclust")}
-        known = catalogues.CATALOGUES["openclust"]
-        changed = catalogues.Catalogue(known.title, known.citation, services, known.names)
+        changed = replace(catalogues.CATALOGUES["openclust"], services=services)
         monkeypatch.setattr(catalogues, "CATALOGUES", {"openclust": changed})
         yield mock
 
