@@ -1,5 +1,8 @@
 """``decocc-vo live``: stay in TOPCAT and Aladin, and work on the tables they send."""
 
+import os
+import sys
+
 from ..exceptions import InputError
 from ._methods import PRESETS, make_method
 from ._sources import keep_compiled, mapping
@@ -53,10 +56,21 @@ def run(options):
         client=options.send,
         columns=options.columns,
         on_line=None if options.quiet else _print,
+        on_problem=_complain if options.quiet else None,  # a line says it, too
     )
-    session.run_forever()
+    try:
+        session.run_forever(timeout=1.0)
+    finally:
+        if session.busy:  # nobody waits for this fit, and Python's own end would abort in the middle of JAX
+            sys.stdout.flush()
+            os._exit(0)
     return 0
 
 
 def _print(line):
-    print(line, flush=True)
+    # On a terminal the last line is written over the ^C that ended the session.
+    print(f"\r{line}" if sys.stdout.isatty() else line, flush=True)
+
+
+def _complain(problem):
+    print(f"decocc-vo {NAME}: {problem}", file=sys.stderr, flush=True)

@@ -111,13 +111,19 @@ def _failed(options, error, code):
 
 @contextlib.contextmanager
 def _talking(options):
-    """While a command runs, notes and warnings go to stderr, a line each."""
+    """While a command runs, notes and warnings go to stderr, a line each; what is on stdout is the result alone."""
+    # Imported before the warnings are ours: astropy takes them over when it is loaded.
+    from astropy import log as libraries  # pyvo's, too
+
     logger = logging.getLogger("decocc_vo")
     level = logging.DEBUG if options.debug else logging.ERROR if options.quiet else logging.WARNING
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("decocc-vo: %(message)s"))
     notes = logging.getLogger("decocc_vo.cli")  # what the commands tell while they run
     before = logger.level, notes.level, logger.propagate
+    theirs = libraries.level, libraries.handlers[:]
+    libraries.handlers[:] = [handler]
+    libraries.setLevel(logging.INFO if options.debug else max(level, logging.WARNING))
     logger.addHandler(handler)
     logger.setLevel(level)
     logger.propagate = False
@@ -131,6 +137,8 @@ def _talking(options):
             warnings.showwarning = show
             yield
     finally:
+        libraries.setLevel(theirs[0])
+        libraries.handlers[:] = theirs[1]
         logger.removeHandler(handler)
         logger.propagate = before[2]
         logger.setLevel(before[0])

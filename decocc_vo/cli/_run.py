@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..exceptions import InputError
+from ..exceptions import InputError, ServiceError
 from ._methods import METHODS, PRESETS, make_method
 from ._show import as_json, as_text
 from ._sources import (
@@ -75,13 +75,18 @@ def run(options):
     _check_paths(options)
     if options.show_query:
         return print_query(options)
+    _check_hub(options)
     stars, region, inside = find_stars(options)
     log.info("%d stars from %s", len(stars), stars.meta["source"])
     if options.method == "decocc":
         keep_compiled(options)
     result = _fit(method, stars, region, inside)
     files = _write(options, result, region)
-    sent = _send(options, result, region)
+    sent, refusal = [], None
+    try:
+        sent = _send(options, result, region)
+    except ServiceError as error:  # what was found is shown all the same
+        refusal = error
     if options.format == "json":
         print(as_json(result, region, stars, files))
     else:
@@ -94,6 +99,8 @@ def run(options):
         ):
             for path in filter(None, paths):
                 print(f"  {label:<13s}{path}")
+    if refusal is not None:
+        raise refusal
     return 0 if result.found else 1
 
 
@@ -112,6 +119,17 @@ def _check_paths(options):
     if options.plots is not None and Path(options.plots).expanduser().is_file():
         msg = f"'plots' {options.plots} is a file, and a folder is wanted"
         raise InputError(msg)
+
+
+def _check_hub(options):
+    """Refuse to send where no hub runs, before the work is done."""
+    if options.send is None or options.hub:
+        return
+    from ..samp import hub_running
+    from ..samp.client import NO_HUB
+
+    if not hub_running():
+        raise ServiceError(NO_HUB)
 
 
 def _fit(method, stars, region, inside):
@@ -154,6 +172,9 @@ def _send(options, result, region):
     """Send the table to the programs that were named; returns their names."""
     if options.send is None:
         return []
-    from ..samp import send_table
+    from ..samp import hub_running, send_table
 
+    if options.hub and not hub_running():
+        who = "a program" if options.send == "all" else options.send
+        log.info("a SAMP hub starts; it waits a minute for %s to join", who)
     return send_table(result.table, options.send, name=region and region.name, hub=options.hub)

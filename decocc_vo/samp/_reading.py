@@ -45,7 +45,7 @@ def fetch_table(url, mtype, timeout=60.0):
             with urllib.request.urlopen(url, timeout=timeout) as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
         except (OSError, ValueError, urllib.error.URLError) as exc:
-            msg = f"the table at {url} cannot be fetched: {exc}"
+            msg = f"the table at {url} cannot be fetched: {getattr(exc, 'reason', exc)}"
             raise ServiceError(msg) from exc
         try:
             return _read_fits(path) if mtype.endswith("fits") else _read_votable(path)

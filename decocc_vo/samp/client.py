@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 NAME = "DECOCC"
 """Name under which the programs know us; TOPCAT names the row subsets it gets after it."""
 
-NO_HUB = "no SAMP hub is running; start TOPCAT or Aladin first, or ask for a hub of our own with hub=True (--hub)"
+NO_HUB = "no SAMP hub is running; start TOPCAT or Aladin first, or add --hub (in Python hub=True) to start one"
 
 RPC_SECONDS = 10.0
 """Longest wait for the hub itself, which answers in milliseconds when it lives."""
@@ -176,7 +176,7 @@ class Connection:
                 log.debug("client %s left: %s", client_id, exc)
                 continue
             name = str(info.get("samp.name", client_id))
-            if name != self.name and "decocc.version" not in info:
+            if client_id != self._client.hub_id and name != self.name and "decocc.version" not in info:
                 found.append(Program(client_id, name, frozenset(mtypes)))
         return found
 
@@ -272,6 +272,10 @@ def _make_client(proxy, name, receive, lost, subscriptions):
             for mtype in ("samp.hub.event.shutdown", "samp.hub.disconnect", *subscriptions):
                 self.bind_receive_call(mtype, self.receive_call, declare=False)
             self._waiting, self._lock = {}, threading.Lock()
+
+        @property
+        def hub_id(self):
+            return self._hub_id  # the hub is a client of itself
 
         def expect(self, tag, answered):
             slot = []

@@ -153,6 +153,12 @@ class LiveSession:
         """Whether the session is on a hub now."""
         return self._connection is not None
 
+    @property
+    def busy(self):
+        """Whether a fit is being made now."""
+        with self._work:
+            return self._busy
+
     def start(self):
         """
         Join the hub and begin to work, in threads of its own.
@@ -184,13 +190,15 @@ class LiveSession:
             self._work.notify_all()
         self._mail.close()
         connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-        for thread in self._threads:
-            thread.join(timeout)
-        self._threads = []
-        if self._folder is not None:
-            self._folder.cleanup()
+        try:
+            if connection is not None:
+                connection.close()
+            for thread in self._threads:
+                thread.join(timeout)
+        finally:  # also when the user does not want to wait
+            self._threads = []
+            if self._folder is not None:
+                self._folder.cleanup()
 
     def __enter__(self):
         return self.start()
@@ -198,8 +206,8 @@ class LiveSession:
     def __exit__(self, *_):
         self.close()
 
-    def run_forever(self):
-        """Work until Ctrl-C or `close`."""
+    def run_forever(self, timeout=10.0):
+        """Work until Ctrl-C or `close`; then a fit that is running is waited for up to ``timeout`` seconds."""
         self.start()
         try:
             while not self._closing.wait(0.5):
@@ -207,7 +215,7 @@ class LiveSession:
         except KeyboardInterrupt:
             self._telling.line("leaving the hub")
         finally:
-            self.close()
+            self.close(timeout)
 
     def wait(self, timeout=60.0):
         """
@@ -271,10 +279,8 @@ class LiveSession:
             self.name, hub=self.hub, receive=self._inbox.receive, subscriptions=self._inbox.mtypes
         )
         self._mail.connect(self._connection)
-        own = " of its own" if self._connection.hub is not None else ""
-        self._telling.line(
-            f"{self.name} is on the SAMP hub{own}; send it a table, or select rows (they are the {self.selection})"
-        )
+        hub = "a SAMP hub of its own" if self._connection.hub is not None else "the SAMP hub"
+        self._telling.line(f"{self.name} is on {hub}; send it a table, or select rows (they are the {self.selection})")
 
     def _look_after_hub(self):
         """Notice that the hub is gone, join the next one, and send what is still owed."""
