@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the desktop programs that tests/test_topcat.py, test_aladin.py and test_browser.py drive (Debian, Ubuntu):
-# TOPCAT and STILTS, Aladin, the JSAMP hub, an X server without a screen, a JDK for the tests' agent, Chromium.
+# TOPCAT and STILTS, Aladin, the JSAMP hub, an X server without a screen, a JDK for the tests' agent, Chromium; where
+# npm is there, Aladin Lite.
 # What is there already is left alone. Needs root; 300 MB to download at most.
 set -eu
 
@@ -20,6 +21,11 @@ if [ -n "$wanted" ]; then
     apt-get update -q
     # shellcheck disable=SC2086  # a list of packages
     apt-get install -q -y --no-install-recommends $wanted
+fi
+
+if have npm && [ ! -d "$(npm root -g)/aladin-lite" ]; then
+    # Not every site lets npm's registry through.
+    npm install -g --no-fund --no-audit aladin-lite@3.8.2 || echo "no Aladin Lite; its test is skipped" >&2
 fi
 
 for program in topcat stilts Xvfb javac chromium; do

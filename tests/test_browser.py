@@ -1,6 +1,10 @@
-"""The report in a real Chromium: its button, through the web profile of either hub, to a program on the desktop."""
+"""
+The report in a real Chromium: its button, through the web profile of either hub, to a program on the desktop; and
+Aladin Lite in a page, on our hub.
+"""
 
 import os
+import shutil
 import socket
 import threading
 from functools import partial
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 from desktop.browser import chromium
 from desktop.fakes import Program, QuickFit, cluster_table, until
-from desktop.programs import jsamp_hub, need, screen, topcat
+from desktop.programs import jsamp_hub, need, npm_package, screen, topcat
 
 from decocc_vo.region import ClusterRegion
 from decocc_vo.report import write_report
@@ -189,3 +193,34 @@ def test_the_page_looks_well_and_needs_no_network(page, site, tmp_path):
     assert (folder / "report.png").stat().st_size > 20_000
     page.open((site[0] / "report.html").as_uri(), size=(400, 800))
     assert page.value("document.documentElement.scrollWidth <= window.innerWidth"), "it does not fit a small screen"
+
+
+ALADIN_LITE = """<!DOCTYPE html><html><body><div id="sky" style="width: 600px; height: 400px"></div>
+<script type="module">
+import A from "./aladin.js";
+A.init.then(() => {
+  window.aladin = A.aladin("#sky", {samp: true, target: "10 -10", fov: 5, survey: []});
+  window.aladin.samp.register();
+});
+</script></body></html>
+"""
+
+
+def test_aladin_lite_follows_and_leads_through_our_hub(site, hub, tmp_path):
+    folder, url = site
+    shutil.copy(npm_package("aladin-lite") / "dist" / "aladin.js", folder)
+    (folder / "lite.html").write_text(ALADIN_LITE)
+    webgl = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # without a graphics card
+    # It would fetch lists of surveys from the network.
+    no_network = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+    with (
+        chromium(tmp_path, *webgl, no_network) as page,
+        Program() as program,
+        samp_client.connect("DECOCC") as connection,
+    ):
+        page.open(url.replace("report.html", "lite.html"))
+        (lite,) = until(lambda: [p for p in connection.programs() if p.name == "Aladin Lite" and p.subscriptions], 60)
+        connection.call(lite, "coord.pointAt.sky", {"ra": "130.1", "dec": "19.67"}, timeout=20)
+        page.until("(([ra, dec]) => Math.hypot(ra - 130.1, dec - 19.67) < 1e-6)(aladin.getRaDec())")
+        page.value("aladin.samp.centerAtRaDec(56.75, 24.12)")
+        assert until(lambda: program.points) == [(56.75, 24.12)]

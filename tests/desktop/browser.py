@@ -80,8 +80,8 @@ class Page:
 
 
 @contextmanager
-def chromium(folder):
-    """A Chromium with a profile of its own; gives a `Page`."""
+def chromium(folder, *more):
+    """A Chromium with a profile of its own, and perhaps more flags; gives a `Page`."""
     need("chromium")
     to_child, send = os.pipe()
     receive, from_child = os.pipe()
@@ -95,6 +95,7 @@ def chromium(folder):
         "--hide-scrollbars",
         f"--user-data-dir={folder / 'chromium'}",
         "--remote-debugging-pipe",
+        *more,
     ]
     # The protocol is spoken on file descriptors 3 and 4.
     command = ["bash", "-c", f'exec chromium "$@" 3<&{to_child} 4>&{from_child}', "bash", *flags]

@@ -24,6 +24,16 @@ def need(*programs):
         pytest.skip(f"{', '.join(absent)} not installed; see .ci/desktop.sh")
 
 
+def npm_package(name):
+    """Folder of a package that npm has for the whole machine; the test is skipped where there is none."""
+    need("npm")
+    told = subprocess.run(["npm", "root", "-g"], capture_output=True, text=True, timeout=60, check=True)
+    folder = Path(told.stdout.strip()) / name
+    if not folder.is_dir():
+        pytest.skip(f"npm's {name} is not installed; see .ci/desktop.sh")
+    return folder
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
