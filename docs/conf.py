@@ -16,6 +16,7 @@ copyright = f"2026, {author}"
 version = release = decocc_vo.__version__
 
 extensions = [
+    "matplotlib.sphinxext.plot_directive",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
@@ -39,6 +40,24 @@ exclude_patterns = ["_build", "_generated", "**.ipynb_checkpoints"]
 html_title = f"{project} {version}"
 html_static_path = ["_static"]
 html_theme_options = {"navigation_with_keys": False}
+# Figures are drawn when the documentation is built, by the scripts in docs/figures.
+plot_formats = [("png", 200)]
+plot_html_show_formats = plot_html_show_source_link = False
+plot_rcparams = {
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "axes.linewidth": 0.6,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
