@@ -11,6 +11,7 @@ from desktop.programs import aladin, need, screen, topcat
 
 from decocc_vo.samp import LiveSession, overlay_script, send_script, send_table
 from decocc_vo.samp import client as samp_client
+from decocc_vo.samp._inbox import LOOK_SECONDS
 
 pytestmark = [pytest.mark.aladin, pytest.mark.filterwarnings("ignore::pyvo.samp.SAMPWarning")]
 
@@ -18,12 +19,17 @@ N = 400
 
 
 class Desktop:
-    def __init__(self, sky, tables, session, fit):
-        self.sky, self.tables, self.session, self.fit = sky, tables, session, fit
+    def __init__(self, sky, tables, fit):
+        self.sky, self.tables, self.fit = sky, tables, fit
         self.highlights, self.points, self.selections = [], [], []
-        session._callbacks["highlight"] = lambda entry, numbers: self.highlights.append(numbers)
-        session._callbacks["point"] = lambda entry, point: self.points.append(point)
-        session._callbacks["selection"] = lambda entry, rows: self.selections.append(rows)
+        self.session = LiveSession(
+            fit,
+            selection="seed",
+            timeout=90,
+            on_highlight=lambda entry, numbers: self.highlights.append(numbers),
+            on_point=lambda entry, point: self.points.append(point),
+            on_selection=lambda entry, rows: self.selections.append(rows),
+        )
 
     def selected(self):
         """How many sources are selected; Aladin paints the number, so that it is read from the program itself."""
@@ -39,7 +45,6 @@ class Desktop:
 def desktop(tmp_path_factory):
     need("aladin", "topcat", "Xvfb", "javac")
     folder = tmp_path_factory.mktemp("aladin")
-    fit = QuickFit()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAMP_HUB", f"std-lockurl:file://{folder}/.samp")  # Aladin knows only its home's .samp
         with (
@@ -47,9 +52,9 @@ def desktop(tmp_path_factory):
             a_hub(),
             aladin(folder, environment) as sky,
             topcat(folder, environment) as tables,
-            LiveSession(fit, selection="seed", timeout=90) as session,
             samp_client.connect("watcher") as watcher,
         ):
+            desk = Desktop(sky, tables, QuickFit())
             until(
                 lambda: {p.name for p in watcher.programs() if p.takes("table.load.votable")} >= {"Aladin", "topcat"},
                 90,
@@ -58,7 +63,8 @@ def desktop(tmp_path_factory):
             if "Load New Table" in tables("windows"):
                 tables("hide", "Load New Table")
             tables("place", "TOPCAT", 1000, 0, 800, 330)
-            yield Desktop(sky, tables, session, fit)
+            with desk.session:
+                yield desk
 
 
 def test_the_result_appears_in_both_programs(desktop):
@@ -134,8 +140,7 @@ def test_a_click_on_a_star_in_aladin_describes_it(desktop):
 
 def test_a_click_beside_the_stars_moves_the_region(desktop):
     (entry,) = desktop.session.tables
-    time.sleep(0.5)
-    desktop.session._looks.clear()
+    time.sleep(LOOK_SECONDS + 0.5)  # the user takes a moment
     desktop.points.clear()
     fits = entry.fits
     desktop.sky("drag", "Aladin", "ViewSimple", 0.47, 0.25, 0.47, 0.25)

@@ -12,6 +12,7 @@ from desktop.programs import jsamp_hub, need, screen, topcat, votlint
 
 from decocc_vo.samp import LiveSession, hub_running, send_table
 from decocc_vo.samp import client as samp_client
+from decocc_vo.samp._inbox import LOOK_SECONDS
 from decocc_vo.samp._reading import fetch_table
 from decocc_vo.votable import write_votable
 
@@ -23,9 +24,10 @@ N = 400
 class Desktop:
     """TOPCAT with the stars loaded, a live session, and a client that overhears what TOPCAT says."""
 
-    def __init__(self, folder, window, session, fit):
-        self.folder, self.window, self.session, self.fit = folder, window, session, fit
+    def __init__(self, folder, window, fit):
+        self.folder, self.window, self.fit = folder, window, fit
         self.heard, self.lines = [], []
+        self.session = LiveSession(fit, selection="seed", on_line=self.lines.append)
 
     def overhear(self, mtype, params, sender):
         self.heard.append((mtype, params))
@@ -91,7 +93,6 @@ def desktop(request, tmp_path_factory):
     """Started once for each hub; the tests below follow one session from top to bottom."""
     need("topcat", "Xvfb", "javac", "jsamp", "stilts")
     folder = tmp_path_factory.mktemp(f"topcat-{request.param}")
-    fit = QuickFit()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAMP_HUB", f"std-lockurl:file://{folder}/.samp")
         write_votable(cluster_table(N), folder / "M44.vot")
@@ -100,12 +101,10 @@ def desktop(request, tmp_path_factory):
             either_hub(request.param, folder, environment),
             topcat(folder, environment, folder / "M44.vot") as window,
         ):
-            session = LiveSession(fit, selection="seed")
-            desk = Desktop(folder, window, session, fit)
-            session._callbacks["line"] = desk.lines.append
+            desk = Desktop(folder, window, QuickFit())
             mtypes = ("table.load.votable", "table.select.rowList", "table.highlight.row", "coord.pointAt.sky")
             with (
-                session,
+                desk.session,
                 samp_client.connect("overhearer", receive=desk.overhear, subscriptions=mtypes) as ear,
             ):
                 until(lambda: [p for p in ear.programs() if p.name == "topcat" and p.takes("table.load.votable")], 60)
@@ -189,7 +188,7 @@ def test_highlights_and_positions_go_both_ways(desktop):
     assert "sigma" in line[0]
     assert heard["Send Sky Coordinates"][0] == "coord.pointAt.sky"
     assert entry.region == region
-    desktop.session._looks.clear()  # the user takes a moment
+    time.sleep(LOOK_SECONDS)  # the user takes a moment
     desktop.window("press", "Activation Actions", "Invoke selected action on current row (8)")
     until(lambda: entry.region != region)
     assert desktop.session.wait(60)
