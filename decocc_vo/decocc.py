@@ -12,6 +12,8 @@ from .region import ClusterRegion
 
 __all__ = ["DECOCC", "ThesisDECOCC"]
 
+FIRST = ("density", "hdbscan", "kmeans")
+
 _FEWEST = 20  # stars under which no field can be told from a cluster
 
 
@@ -32,10 +34,17 @@ class DECOCC:
         Seed of the random draws: the thinning of large tables and the start of the field's model.
     threshold : float
         Significance from which on a candidate holds as a cluster, in natural log units.
+    first : {"density", "hdbscan", "kmeans"}
+        First clustering, which says where to look: peaks of the density, the groups of HDBSCAN, or those of K-Means.
+    photometry : bool
+        Whether magnitudes and colours take part: a star where no member is in the colour-magnitude diagram is then less
+        probable, which is a selection to think of when the diagram itself is studied.
     """
 
     seed: int = 0
     threshold: float = 20.0
+    first: str = "density"
+    photometry: bool = True
 
     def __post_init__(self):
         if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
@@ -43,6 +52,9 @@ class DECOCC:
             raise InputError(msg)
         if not np.isfinite(self.threshold) or self.threshold < 0:
             msg = f"'threshold' must be a number of zero or more, not {self.threshold!r}"
+            raise InputError(msg)
+        if self.first not in FIRST:
+            msg = f"'first' must be one of {', '.join(FIRST)}, not {self.first!r}"
             raise InputError(msg)
 
     @staticmethod
@@ -88,6 +100,8 @@ class DECOCC:
             zero_point,
             seed=int(self.seed),
             threshold=self.threshold,
+            first=self.first,
+            photometry=bool(self.photometry),
             start=_per_row(start, "start", len(table), used),
             field_only=_per_row(field_only, "field_only", len(table), used),
         )

@@ -19,11 +19,13 @@ from tqdm import tqdm
 
 from . import __version__
 from .columns import canonical_order, conform, floats, parallax_zero_point, usable_rows
+from .decocc import DECOCC
 from .embedding.candidates import find_peaks
-from .embedding.context import context_features
-from .embedding.detection import Embedding, evidence, fit_peak, refine, straighten
+from .embedding.context import context_features, without_photometry
+from .embedding.detection import Embedding, evidence
 from .embedding.features import observables
 from .embedding.head import correct, save_head, train_heads
+from .embedding.search import fit_candidates
 from .exceptions import InputError
 from .region import ClusterRegion
 from .simulate import SimulatedCluster, inject_cluster, shuffle_positions
@@ -37,38 +39,39 @@ __all__ = [
     "load_examples",
     "main",
     "make_examples",
+    "read_field",
+    "read_labels",
     "real_example",
     "solve",
     "train",
 ]
 
-THRESHOLD = 20.0
-"""Significance from which on a fit is an answer, as in `~decocc_vo.DECOCC`."""
-
-_FIELD_STARS = 4_000  # a larger field is thinned: small ones teach as much and cost less
-_REAL_WEIGHT = 3.0
+_FIELD_STARS = 80, 4_000  # a field is thinned to: small ones teach as much and cost less
+_REAL_SHARE = 0.25  # of the stars drawn in training, from real fields
+_HIDDEN = 0.1  # of the stars of which magnitude and colour are hidden, so that the head can do without
 _LOST = 0.3  # a simulation of which the mixture finds less (F1) teaches nothing
 
 
 def field_for_simulation(stars, rng):
-    """Thin a field and deal out its positions anew, so that nothing in it clusters on the sky."""
-    n = len(stars)
-    if n > _FIELD_STARS:
-        stars = stars[np.sort(rng.permutation(n)[: int(rng.uniform(0.3, 1) * _FIELD_STARS)])]
+    """Thin a field, by little or much, and deal out its positions anew, so that nothing in it clusters on the sky."""
+    most = min(len(stars), _FIELD_STARS[1])
+    kept = int(most * max(rng.uniform(0, 1), min(_FIELD_STARS[0] / most, 1)))
+    stars = stars[np.sort(rng.permutation(len(stars))[:kept])]
     return shuffle_positions(stars, int(rng.integers(2**31)))
 
 
-def draw_cluster(field, region, rng):
+def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)):
     """
     Draw a cluster that could be in a field.
 
-    Sizes, distances, concentrations, ages and reddenings are log-uniform or uniform over what open clusters have; its
-    mean motion is that of a field star, or now and then far from all.
+    Sizes, distances (log-uniform, in pc), concentrations, ages and reddenings are log-uniform or uniform over what open
+    clusters have; its mean motion is that of a field star, or now and then far from all. ``members`` sets its size.
     """
     n = len(field)
     xi, eta = region.offsets(floats(field["ra"]), floats(field["dec"]))
     footprint = float(np.quantile(np.hypot(xi, eta), 0.999))
-    parallax = float(np.exp(rng.uniform(np.log(0.12), np.log(4.0))))
+    nearest, farthest = (np.log(1000 / distance) for distance in distances)
+    parallax = float(np.exp(rng.uniform(farthest, nearest)))
     star = field[int(rng.integers(n))]
     motion = np.array([float(star["pmra"]), float(star["pmdec"])])
     if rng.uniform() < 0.25:
@@ -78,7 +81,7 @@ def draw_cluster(field, region, rng):
     # No cluster's scale radius is much above 10 pc.
     largest = np.degrees(10 * parallax / 1000) * 60
     return SimulatedCluster(
-        n_members=int(np.exp(rng.uniform(np.log(8), np.log(min(900, 0.6 * n))))),
+        n_members=members or int(np.exp(rng.uniform(np.log(8), np.log(min(3000, n))))),
         pmra=float(motion[0]),
         pmdec=float(motion[1]),
         parallax=parallax,
@@ -100,9 +103,8 @@ def draw_cluster(field, region, rng):
 def solve(obs, seed=0):
     """Fit the mixture to the best candidate, as `~decocc_vo.DECOCC` does; None if there is no candidate."""
     embedding = Embedding.of(obs.x, obs.cov, obs.xy / obs.footprint, obs.footprint, seed)
-    fits = [fit_peak(embedding, p.x, p.xy / obs.footprint, p.count, seed) for p in find_peaks(obs, embedding.z, seed)]
-    fits = [fit for fit in fits if np.isfinite(evidence(fit))]
-    return straighten(refine(max(fits, key=evidence), seed), obs, seed) if fits else None
+    fits = fit_candidates(obs, embedding, find_peaks(obs, embedding, seed), seed, DECOCC.threshold)
+    return fits[0] if fits else None
 
 
 def example(field, region, cluster, seed):
@@ -134,11 +136,11 @@ def example(field, region, cluster, seed):
 
 def real_example(entry, fields, seed=0):
     """What the head would see of a real field, with the published labels: 1 member, 0 field, -1 not scored."""
-    stars, region = _read(entry, fields)
+    stars, region = read_field(entry, fields)
     obs = observables(stars, region, parallax_zero_point(stars))
     fit = solve(obs, seed)
     near, features = context_features(fit, obs)
-    label = _labels(entry, fields, stars)
+    label = read_labels(entry, fields, stars)
     source_id = np.asarray(stars["source_id"])
     return {
         "X": features,
@@ -151,8 +153,8 @@ def real_example(entry, fields, seed=0):
     }
 
 
-def _read(entry, fields):
-    """Usable stars of a field in canonical order, and its region."""
+def read_field(entry, fields):
+    """Read the usable stars of a field of a manifest in canonical order, and its region."""
     stars = conform(read_stars(fields / "stars" / f"{entry['name']}.fits"))
     order = canonical_order(stars)
     stars = stars[order[usable_rows(stars)[order]]]
@@ -160,7 +162,8 @@ def _read(entry, fields):
     return stars, ClusterRegion(centre, entry["radius_arcmin"] * u.arcmin, entry["name"])
 
 
-def _labels(entry, fields, stars):
+def read_labels(entry, fields, stars):
+    """Read the published labels of a field's stars: 1 member, 0 field, -1 not scored."""
     truth = read_stars(fields / "truth" / f"{entry['name']}.fits")
     known = dict(zip(truth["source_id"].tolist(), truth["label"].tolist(), strict=True))
     return np.array([known.get(number, -1) for number in stars["source_id"].tolist()])
@@ -209,7 +212,7 @@ def _write_simulation(number, seed, manifest, fields, folder):
         return
     rng = np.random.default_rng([seed, number])
     entry = manifest[int(rng.integers(len(manifest)))]
-    stars, region = _read(entry, fields)
+    stars, region = read_field(entry, fields)
     if "phot_g_mean_mag" not in stars.colnames:  # Hipparcos: its errors do not follow from G
         return
     real = np.load(folder / f"real_{entry['name']}.npz")
@@ -250,26 +253,23 @@ def train(examples, *, networks=4, steps=2000, seed=0, labels=True):
     -------
     weights : `~decocc_vo.embedding.head.HeadWeights`
     """
-    features, truth, weight = [], [], []
+    features, truth, weight, real = [], [], [], []
     for item in examples:
-        real = item["name"].startswith("real_")
-        if real and (not labels or not str(item["cluster"])):
+        listed = item["name"].startswith("real_")
+        if listed and (not labels or not str(item["cluster"])):
             continue
         known = item["y"] >= 0
-        members = max(int(np.sum(item["y"] == 1)), 8)
         features.append(item["X"][known])
         truth.append(item["y"][known])
-        # Small clusters count about as much as large ones, and a real field more than a simulated one.
-        weight.append(np.full(int(known.sum()), members**-0.7 * (_REAL_WEIGHT if real else 1.0)))
-    weights, _ = train_heads(
-        np.concatenate(features),
-        np.concatenate(truth),
-        np.concatenate(weight),
-        networks=networks,
-        steps=steps,
-        seed=seed,
-    )
-    return weights
+        # Small clusters count about as much as large ones.
+        weight.append(np.full(int(known.sum()), max(int(np.sum(item["y"] == 1)), 8) ** -0.7))
+        real.append(np.full(int(known.sum()), listed))
+    features, truth, weight, real = (np.concatenate(parts) for parts in (features, truth, weight, real))
+    if real.any() and not real.all():
+        weight[real] *= _REAL_SHARE / (1 - _REAL_SHARE) * weight[~real].sum() / weight[real].sum()
+    hidden = np.random.default_rng(seed).uniform(size=len(features)) < _HIDDEN
+    features[hidden] = without_photometry(features[hidden])
+    return train_heads(features, truth, weight, networks=networks, steps=steps, seed=seed)[0]
 
 
 def cross_validate(examples, out, folds=4, seed=0, **options):
@@ -310,7 +310,7 @@ def cross_validate(examples, out, folds=4, seed=0, **options):
             probability = item["p"].copy()
             probability[item["near"]] = 1 / (1 + np.exp(-correct(weights, item["X"]).mean(axis=0)))
             if item["name"].startswith("real_"):
-                found = float(item["E"]) >= THRESHOLD
+                found = float(item["E"]) >= DECOCC.threshold
                 table = Table({"source_id": item["source_id"], "membership_prob": probability * found})
                 table.write(out / f"{item['name'].removeprefix('real_')}.fits", overwrite=True)
             else:

@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 
 from decocc_vo import ClusterRegion
 from decocc_vo.columns import canonical_order
-from decocc_vo.embedding.context import FEATURES, NEAR, _kernel_sums, context_features
+from decocc_vo.embedding.context import FEATURES, NEAR, _kernel_sums, context_features, without_photometry
 from decocc_vo.embedding.detection import Embedding, fit_peak, refine
 from decocc_vo.embedding.features import observables
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
@@ -128,6 +128,7 @@ def test_the_field_as_a_whole(found):
         "field_doubt": np.sum(p * (1 - p)) / (p.sum() + 1),
         "field_gain": np.log(fit.scores.gain.sum() / (p.sum() + 1)),
         "field_certain": np.log((np.sum(p > 0.9) + 1) / (p.sum() + 1)),
+        "field_parallax": np.log(fit.mean[2]),
     }
     for name, value in expected.items():
         np.testing.assert_allclose(column(features, name), value, rtol=1e-3, atol=1e-5, err_msg=name)
@@ -142,6 +143,26 @@ def test_without_colours_magnitudes_or_ruwe(stars):
     assert np.all(np.isfinite(features))
     for name in ("colour_ratio", "colour_members", "colour_known", "magnitude_offset", "log_ruwe"):
         assert np.all(column(features, name) == 0), name
+    np.testing.assert_array_equal(without_photometry(features), features)
+
+
+def test_photometry_is_hidden_and_nothing_else(found):
+    features = found[3]
+    hidden = without_photometry(features)
+    changed = {name for name in FEATURES if np.any(column(hidden, name) != column(features, name))}
+    assert changed == {"magnitude_rank", "magnitude_offset", "colour_ratio", "colour_members", "colour_known"}
+    assert np.all(column(hidden, "colour_known") == 0)
+    assert np.any(column(features, "colour_known") == 1)  # the given ones stay as they were
+
+
+def test_contrast_and_separation_are_those_of_the_model(found):
+    obs, fit, near, features = found
+    contrast = column(features, "field_contrast")
+    assert np.ptp(contrast) == 0
+    assert 0 < contrast[0] < np.log(200)  # a cluster that stands out, by less than all its members
+    r = np.hypot(*(fit.embedding.sky[near] - fit.model.centre).T) * obs.footprint  # arcmin
+    parsec = np.radians(r / 60) * 1000 / fit.mean[2]
+    np.testing.assert_allclose(column(features, "log_separation"), np.log(parsec + 0.1), rtol=1e-6)
 
 
 def test_a_star_without_colour_says_so(stars, found):

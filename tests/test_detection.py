@@ -39,7 +39,7 @@ def embed(obs):
 
 def fit_best(obs):
     embedding = embed(obs)
-    fits = [fit_peak(embedding, p.x, p.xy / obs.footprint, p.count) for p in find_peaks(obs, embedding.z)]
+    fits = [fit_peak(embedding, p.x, p.xy / obs.footprint, p.count) for p in find_peaks(obs, embedding)]
     return max(fits, key=evidence)
 
 

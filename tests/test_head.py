@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from scipy.special import expit
 
 from decocc_vo.embedding.context import FEATURES
-from decocc_vo.embedding.head import BLEND, LATENT, correct, embed, load_head, save_head, train_heads
+from decocc_vo.embedding.head import BLEND, LATENT, OFFSET, correct, embed, load_head, save_head, train_heads
 
 N = 3000
 
@@ -44,7 +44,7 @@ def test_training_reduces_the_loss(trained):
     assert losses[:, -20:].mean() < 0.8 * start
     unseen, truth = problem(seed=9)
     best = cross_entropy(unseen[:, 0] + 2 * unseen[:, 5], truth)
-    mean = correct(weights, unseen, blend=1.0).mean(axis=0)
+    mean = correct(weights, unseen, blend=1.0).mean(axis=0) - OFFSET / BLEND
     assert cross_entropy(mean, truth) < best + 0.25 * (cross_entropy(unseen[:, 0], truth) - best)
 
 
@@ -105,7 +105,7 @@ def test_corrections_are_the_assignments_log_ratio(trained):
     assert latent.shape == (300, LATENT)
     assert centres.shape == (2, LATENT)
     kernel = 1 / (1 + np.sum((latent[:, None].astype(float) - centres) ** 2, axis=-1))
-    expected = features[:, 0] + np.log(kernel[:, 1] / kernel[:, 0])
+    expected = features[:, 0] + np.log(kernel[:, 1] / kernel[:, 0]) + OFFSET / BLEND
     np.testing.assert_allclose(correct(trained[0], features, blend=1.0)[0], expected, rtol=1e-4, atol=1e-4)
 
 

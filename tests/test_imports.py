@@ -36,7 +36,7 @@ LAW = {
     "report": {"columns", "membership", "region", "votable", "samp", "plot"},
 }
 # The command that trains the head: `python -m decocc_vo.pretrain`.
-LAW["pretrain"] = {"columns", "region", "stars", "embedding", "membership", "simulate"}
+LAW["pretrain"] = {"columns", "region", "stars", "embedding", "membership", "simulate", "decocc"}
 LAW["cli"] = set(LAW) - {"pretrain"}
 HEAVY = ("jax", "flax", "optax", "matplotlib", "sklearn", "scipy", "pyvo", "astroquery", "duckdb", "pyarrow", "pyongc")
 

@@ -1,14 +1,20 @@
-"""Training the head: fields, drawn clusters, and what the head would see of them."""
+"""Training the head: fields, drawn clusters, what the head would see of them, and the command as it is run."""
+
+import json
 
 import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.table import Table
 
 from decocc_vo import ClusterRegion
 from decocc_vo.embedding.context import FEATURES, NEAR
-from decocc_vo.pretrain import draw_cluster, example, field_for_simulation
-from decocc_vo.simulate import SimulatedCluster, simulate_field
+from decocc_vo.embedding.head import correct, load_head
+from decocc_vo.pretrain import draw_cluster, example, field_for_simulation, load_examples, main, train
+from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
+from decocc_vo.stars.files import read_stars
+from decocc_vo.votable import write_table
 
 REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 30 * u.arcmin)
 
@@ -20,14 +26,22 @@ def field():
 
 def test_a_field_for_simulation_is_dealt_out_anew(field):
     dealt = field_for_simulation(field, np.random.default_rng(0))
-    assert sorted(dealt["ra"]) == sorted(field["ra"])
-    assert np.mean(dealt["ra"] == field["ra"]) < 0.02
-    np.testing.assert_array_equal(dealt["pmra"], field["pmra"])
+    # Fewer stars, each as it was but for its position, which another of them had.
+    row = {number: n for n, number in enumerate(field["source_id"].tolist())}
+    old = field[[row[number] for number in dealt["source_id"].tolist()]]
+    assert 80 <= len(dealt) < len(field)
+    np.testing.assert_array_equal(dealt["pmra"], old["pmra"])
+    assert sorted(dealt["ra"]) == sorted(old["ra"])
+    assert np.mean(dealt["ra"] == old["ra"]) < 0.05
 
 
-def test_a_large_field_is_thinned():
-    thinned = field_for_simulation(simulate_field(REGION, 4500, seed=1), np.random.default_rng(0))
-    assert 1200 <= len(thinned) <= 4000
+def test_fields_are_thinned_to_all_sizes():
+    large, small = simulate_field(REGION, 4500, seed=1), simulate_field(REGION, 60, seed=1)
+    sizes = [len(field_for_simulation(large, np.random.default_rng(seed))) for seed in range(30)]
+    assert 80 <= min(sizes) < 1000
+    assert 3000 < max(sizes) <= 4000
+    assert len(field_for_simulation(small, np.random.default_rng(0))) == 60
+    thinned = field_for_simulation(large, np.random.default_rng(0))
     assert len(np.unique(thinned["source_id"])) == len(thinned)
 
 
@@ -35,8 +49,11 @@ def test_drawn_clusters_could_be_open_clusters(field):
     rng = np.random.default_rng(1)
     drawn = [draw_cluster(field, REGION, rng) for _ in range(200)]
     assert {c.profile for c in drawn} == {"plummer", "king", "powerlaw"}
-    assert all(8 <= c.n_members <= 540 for c in drawn)
-    assert all(0.12 <= c.parallax <= 4 for c in drawn)
+    assert all(8 <= c.n_members <= 900 for c in drawn)  # no more than the field has stars
+    assert all(0.1 <= c.parallax <= 20 for c in drawn)
+    assert {draw_cluster(field, REGION, rng, members=33).n_members for _ in range(5)} == {33}
+    near = [draw_cluster(field, REGION, rng, distances=(100.0, 200.0)).parallax for _ in range(20)]
+    assert 5 <= min(near) < max(near) <= 10
     # The scale radius is ten parsecs at most, and the centre within the footprint.
     assert all(np.radians(c.radius / 60) * 1000 / c.parallax <= 10.01 for c in drawn)
     assert all(np.hypot(c.xi, c.eta) < 12 for c in drawn)
@@ -62,3 +79,62 @@ def test_an_example_is_what_the_head_sees(made):
 def test_a_lost_cluster_teaches_nothing(field):
     faint = SimulatedCluster(3, 0.0, 0.0, 0.2, 20.0)
     assert example(field, REGION, faint, seed=1) is None
+
+
+@pytest.fixture(scope="module")
+def fields(tmp_path_factory):
+    """Two small fields with a published cluster each, and one without, in the layout of the shared ones."""
+    folder, manifest = tmp_path_factory.mktemp("fields"), []
+    for name in ("stars", "truth"):
+        (folder / name).mkdir()
+    for number, cluster in enumerate(("One", "Two", None)):
+        stars = simulate_field(REGION, 400, seed=number)
+        if cluster:
+            stars = inject_cluster(stars, REGION, SimulatedCluster(60, -6.0, 5.0, 1.5, 4.0), seed=number)
+            label = np.asarray(stars["is_member"])
+            stars.remove_column("is_member")
+            stars["source_id"] += 1000
+        else:
+            label = np.zeros(len(stars), np.int16)
+        label[:5] = -1
+        name = f"field_{number}"
+        write_table(stars, folder / "stars" / f"{name}.fits")
+        write_table(Table({"source_id": stars["source_id"], "label": label}), folder / "truth" / f"{name}.fits")
+        manifest.append({"name": name, "cluster": cluster, "ra": 120.0, "dec": -35.0, "radius_arcmin": 30.0})
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(fields, tmp_path_factory):
+    """The command, run once."""
+    out = tmp_path_factory.mktemp("out")
+    command = [str(fields), str(out / "head.safetensors"), "--examples", str(out / "examples"), "--simulations", "4"]
+    assert main([*command, "--networks", "1", "--steps", "30", "--folds", str(out / "folds")]) == 0
+    return out
+
+
+def test_the_command_writes_weights_that_can_be_used(trained):
+    weights = load_head(str(trained / "head.safetensors"))
+    features = np.zeros((3, len(FEATURES)))
+    assert np.all(np.isfinite(correct(weights, features)))
+
+
+def test_folds_answer_for_every_real_field(trained, fields):
+    for number in range(3):
+        stars = read_stars(fields / "stars" / f"field_{number}.fits")
+        answer = Table.read(trained / "folds" / f"field_{number}.fits")
+        assert set(answer["source_id"]) == set(stars["source_id"])
+        members = np.sum(answer["membership_prob"] >= 0.5)
+        assert (40 < members < 90) if number < 2 else members == 0
+
+
+def test_examples_are_kept_and_labels_can_be_left_out(trained):
+    examples = load_examples(trained / "examples")
+    names = [item["name"] for item in examples]
+    assert names[:3] == ["real_field_0", "real_field_1", "real_field_2"]
+    assert any(name.startswith("simulation_") for name in names)
+    assert np.sum(examples[0]["lab"] == -1) == 5
+    features = examples[0]["X"][:20]
+    answers = [correct(train(examples, networks=1, steps=30, labels=labels), features) for labels in (True, False)]
+    assert np.abs(answers[0] - answers[1]).max() > 1e-3

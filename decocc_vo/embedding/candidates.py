@@ -1,4 +1,4 @@
-"""Where a cluster may be: peaks of the density of motions and parallaxes, ranked by contrast and concentration."""
+"""Where a cluster may be: peaks of the density of motions, parallaxes and positions, ranked by a matched filter."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,17 @@ from .perspective import AU_YR
 __all__ = ["Peak", "find_peaks", "intrinsic_dispersion", "thin"]
 
 _NEIGHBOURS = (8, 16, 32)
-_INNER, _OUTER = 2.5, 5.0  # sigma: a group's core, and the shell around it that stands for the field
-_SHELL_VOLUME = (_OUTER / _INNER) ** 3 - 1
-_RADII = (0.05, 0.12, 0.25, 0.5)  # Plummer radii tried, in footprint radii
+_SKY_WEIGHTS = (0.0, 1.5, 6.0)  # units of the embedding a footprint radius counts for, when peaks are looked for
 _PEAKS = 30  # kept of each number of neighbours
+_RADII = (0.04, 0.1, 0.25, 0.6)  # Plummer radii tried, in footprint radii
+_COUNTS = (6, 15, 40, 100, 250, 600, 1500, 4000)  # members tried
+_NEAR2 = 25.0  # squared distance from which on a star cannot be a member
+_FIELD_GAUSSIANS, _FIELD_STARS, _FIELD_VARIANCE = 8, 6_000, 0.04  # of the field's density; units of the embedding
+_GROUPS = 12, 30  # K-Means, where it is asked for
+_SMALLEST_GROUPS = 8, 20, 50  # HDBSCAN
+_RECENTRED = 16  # of the best distinct trials are looked at again from where they lead
+_APART = 0.25  # footprint radii: peaks of one motion that are further from each other are two
+_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -20,21 +27,15 @@ class Peak:
     """
     One place where a cluster may be.
 
-    ``x`` (3,): pmra, pmdec, parallax; ``xy`` (2,): sky offset of its stars' median [arcmin]; ``count``: stars above the
-    field's expectation; ``contrast``: Poisson log likelihood ratio of the core against its shell; ``concentration``:
-    log likelihood ratio of the core's positions against the field's.
+    ``x`` (3,): pmra, pmdec, parallax; ``xy`` (2,): its centre on the sky [arcmin]; ``count``: members; ``gain``: log
+    evidence of a cluster there over the field alone; ``concentration``: the part of it that the positions give.
     """
 
     x: np.ndarray
     xy: np.ndarray
     count: float
-    contrast: float
+    gain: float
     concentration: float
-
-    @property
-    def score(self):
-        """Evidence from motions and positions together."""
-        return self.contrast + self.concentration
 
 
 def intrinsic_dispersion(parallax):
@@ -69,9 +70,9 @@ def thin(n, keep, seed):
     return np.sort(np.random.default_rng(seed).permutation(n)[:keep])
 
 
-def _peaks_of(points):
+def _peaks_of(points, _seed):
     """
-    Neighbours (m, k), for each k, of the points denser than all their k nearest neighbours.
+    Neighbours of the points denser than all their k nearest neighbours, for each k.
 
     Of each k the best are kept, by the Poisson log likelihood ratio of the ball of k neighbours in that of 4k.
     """
@@ -93,32 +94,50 @@ def _peaks_of(points):
         ratio = (distance[peak, wide - 1] / radius[peak]) ** dim
         expected = (wide - k) / np.maximum(ratio - 1, 1e-6)
         excess = k * np.log(k / expected) - (k - expected)
-        yield around[peak[np.argsort(-np.where(expected < k, excess, 0), kind="stable")[:_PEAKS]]]
+        yield from around[peak[np.argsort(-np.where(expected < k, excess, 0), kind="stable")[:_PEAKS]]]
 
 
-def _concentration(obs, centre, core, excluded):
-    """Log likelihood ratio of a Plummer profile against the field's own distribution for the core's positions."""
-    a2 = (np.array(_RADII) * obs.footprint)[:, None] ** 2
-    r2, field2 = (np.sum((obs.xy[rows] - centre) ** 2, axis=1) for rows in (core, excluded))
-    norm = np.maximum(np.mean((1 + field2 / a2) ** -2, axis=1, keepdims=True), 1e-6)
-    excess = (1 + r2 / a2) ** -2 / norm - 1
-    return max(0.0, *(float(np.log1p(share * excess).sum(axis=1).max()) for share in (0.3, 0.6, 0.95)))
+def _groups_of(labels):
+    """Rows of each group; of none, labelled -1, there is none."""
+    return [np.flatnonzero(labels == number) for number in range(labels.max(initial=-1) + 1)]
 
 
-def find_peaks(obs, z, seed=0, most=6, search=12_000):
+def _kmeans_of(points, seed):
+    """Groups of K-Means."""
+    from sklearn.cluster import KMeans
+
+    for k in _GROUPS:
+        if k < len(points):
+            yield from _groups_of(KMeans(k, n_init=2, random_state=seed).fit_predict(points))
+
+
+def _hdbscan_of(points, _seed):
+    """Groups of HDBSCAN."""
+    from sklearn.cluster import HDBSCAN
+
+    for smallest in _SMALLEST_GROUPS:
+        if smallest < len(points):
+            yield from _groups_of(HDBSCAN(min_cluster_size=smallest, copy=True).fit_predict(points))
+
+
+_FIRST = {"density": _peaks_of, "hdbscan": _hdbscan_of, "kmeans": _kmeans_of}
+
+
+def find_peaks(obs, embedding, seed=0, most=8, search=12_000, first="density"):
     """
     Find the places where a cluster may be.
 
-    Stars denser than all their nearest neighbours are peaks, at several numbers of neighbours, in the embedding alone
-    and together with the position on the sky. Each peak's core is compared with the shell around it, both widened by
-    the stars' own errors, and its stars' positions with those of the field.
+    Stars denser than all their nearest neighbours are peaks, at several numbers of neighbours: in the embedding alone,
+    and together with the position on the sky, which counts a little or much. At each a filter is matched to the stars:
+    a cluster of the dispersion clusters have, widened by each star's own errors, with a Plummer profile, against the
+    field's own density of motions. It is moved to where its members are, and the best by evidence are kept.
 
     Parameters
     ----------
     obs : `~decocc_vo.embedding.features.Observables`
         The stars.
-    z : `~numpy.ndarray`, shape (n, 3)
-        Their embedding.
+    embedding : `~decocc_vo.embedding.detection.Embedding`
+        The same, embedded.
     seed : int
         For the thinning of tables of more than ``search`` stars.
     most : int
@@ -126,6 +145,9 @@ def find_peaks(obs, z, seed=0, most=6, search=12_000):
     search : int
         How many stars to search at most; of a larger table so many random ones, and then so many of the brightest,
         whose small errors make a sparse cluster stand out.
+    first : {"density", "hdbscan", "kmeans"}
+        The first clustering, which gives the places to try: peaks of the density as above, or the medians of the groups
+        of HDBSCAN or K-Means in the same spaces.
 
     Returns
     -------
@@ -136,73 +158,144 @@ def find_peaks(obs, z, seed=0, most=6, search=12_000):
     --------
     >>> from decocc_vo import ClusterRegion
     >>> from decocc_vo.embedding.candidates import find_peaks
-    >>> from decocc_vo.embedding.features import arcsinh_features, observables
+    >>> from decocc_vo.embedding.detection import Embedding
+    >>> from decocc_vo.embedding.features import observables
     >>> from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
     >>> region = ClusterRegion.from_text("120 -30", "20arcmin")
     >>> stars = inject_cluster(simulate_field(region, 500), region, SimulatedCluster(80, -3.0, 2.0, 1.1, 4.0))
     >>> obs = observables(stars, region)
-    >>> find_peaks(obs, arcsinh_features(obs.x, obs.cov)[0])[0].x.round()
+    >>> embedding = Embedding.of(obs.x, obs.cov, obs.xy / obs.footprint, obs.footprint)
+    >>> find_peaks(obs, embedding)[0].x.round()
     array([-3.,  2.,  1.])
     """
     n = len(obs)
     samples = [thin(n, search, seed)]
     if n > search and np.isfinite(obs.mag).sum() > search // 2:
         samples.append(np.sort(np.argsort(obs.mag, kind="stable")[:search]))
-    error = np.sqrt(np.median(np.einsum("nii->ni", obs.cov), axis=0))
+    field = _field_density(embedding, seed)
     peaks = []
     for rows in samples:
-        part = obs.take(rows)
-        centres = []
-        for points in (z[rows], np.hstack([z[rows], 1.5 * part.xy / obs.footprint])):
-            centres += [np.median(part.x[around], axis=1) for around in _peaks_of(points)]
-        if centres:
-            peaks += _measure(part, _merge(np.concatenate(centres), error), seed)
-    return _distinct(peaks, error, most)
+        z, sky = embedding.z[rows], obs.xy[rows] / obs.footprint
+        trials = []
+        for weight in _SKY_WEIGHTS:
+            points = np.hstack([z, weight * sky]) if weight else z
+            both = np.hstack([z, sky])
+            trials += [np.median(both[around], axis=0) for around in _FIRST[first](points, seed)]
+        if trials:
+            matched = _Filter(embedding, rows, sky, field[rows], seed)
+            peaks += matched.peaks(np.unique(np.stack(trials).round(9), axis=0), obs.footprint, n)
+    return _distinct(peaks, obs.footprint, np.sqrt(np.median(np.einsum("nii->ni", obs.cov), axis=0)), most)
 
 
-def _merge(centres, error):
-    """One of the centres of each cell half as wide as a cluster there would be."""
-    cell = 0.5 * np.hypot(intrinsic_dispersion(centres[:, 2]), 0.3 * error)
-    _, first = np.unique(np.round(centres / cell).astype(np.int64), axis=0, return_index=True)
-    return centres[np.sort(first)]
+def _field_density(embedding, seed):
+    """Log density of all stars in the embedding, as a few Gaussians too wide for a cluster."""
+    from sklearn.mixture import GaussianMixture
+
+    sample = embedding.z[thin(len(embedding.z), _FIELD_STARS, seed)]
+    k = min(_FIELD_GAUSSIANS, max(1, len(np.unique(sample, axis=0)) // 20))
+    smooth = GaussianMixture(k, reg_covar=_FIELD_VARIANCE, max_iter=30, tol=1e-2, random_state=seed).fit(sample)
+    return smooth.score_samples(embedding.z)
 
 
-def _measure(obs, centres, seed):
-    """Recentre each trial centre on its core's median once, and measure what stands out there."""
-    variance = np.einsum("nii->ni", obs.cov)
-    peaks = []
-    for centre in centres:
-        for last in (False, True):
-            s2 = intrinsic_dispersion(centre[2]) ** 2
-            distance2 = np.sum((obs.x - centre) ** 2 / (variance + s2), axis=1)
-            core = distance2 < _INNER**2
-            inner = int(core.sum())
-            if inner < 5:
+class _Filter:
+    """The matched filter over one sample of the stars."""
+
+    def __init__(self, embedding, rows, sky, log_field, seed):
+        self.embedding, self.sky, self.log_field, self.seed = embedding, sky, log_field, seed
+        self.z = embedding.z[rows]
+        self.error = np.sqrt(np.median(np.einsum("nii->ni", embedding.cov[rows]), axis=0))
+        self.variance = np.einsum("nii->ni", embedding.z_cov[rows])
+        n = len(rows)
+        self.fractions = np.array([count / n for count in _COUNTS if count <= 0.6 * n] or [0.5])
+
+    def match(self, trial):
+        """
+        Evidence of a cluster at a trial place (z and position), and its members.
+
+        Returns
+        -------
+        gain, concentration, count : float
+        near, share : `~numpy.ndarray`
+            Rows that may be members, and their probability.
+        """
+        z0, place = trial[:3], trial[3:]
+        scatter = (self.embedding.slope(self.x_of(z0)) * intrinsic_dispersion(self.x_of(z0)[2])) ** 2
+        width2 = self.variance + scatter
+        distance2 = np.sum((self.z - z0) ** 2 / width2, axis=1)
+        near = np.flatnonzero(distance2 < _NEAR2)
+        if len(near) < 5:
+            return None
+        log_cluster = -0.5 * (distance2[near] + np.sum(np.log(2 * np.pi * width2[near]), axis=1))
+        ratio = np.exp(np.clip(log_cluster - self.log_field[near], -30, 30))
+        far = np.flatnonzero(distance2 >= _NEAR2)
+        far = far[thin(len(far), 1024, self.seed)] if len(far) > 20 else np.arange(len(self.z))
+        r2, far2 = (np.sum((self.sky[part] - place) ** 2, axis=1) for part in (near, far))
+        a2 = np.square(_RADII)[:, None]
+        profile = (1 + r2 / a2) ** -2 / np.maximum(np.mean((1 + far2 / a2) ** -2, axis=1, keepdims=True), 1e-6)
+        profile = np.vstack([np.ones(len(near)), profile])
+        others = (len(self.z) - len(near)) * np.log1p(-self.fractions)
+        excess = ratio * profile - 1
+        gains = np.stack([np.log1p(f * excess).sum(axis=1) for f in self.fractions], axis=1) + others
+        radius, fraction = np.unravel_index(np.argmax(gains), gains.shape)
+        gain = max(float(gains[radius, fraction]), 0.0)
+        odds = self.fractions[fraction] * ratio
+        share = odds * profile[radius] / (odds * profile[radius] + 1 - self.fractions[fraction])
+        kinematic = odds / (odds + 1 - self.fractions[fraction])
+        concentration = float(np.log1p(kinematic * (profile[radius] - 1)).sum())
+        return gain, concentration, float(share.sum()), near, share
+
+    def x_of(self, z0):
+        """Motions and parallax of a place in the embedding."""
+        return self.embedding.inverse(z0)
+
+    def moved(self, trial, near, share):
+        """The place of the stars that the filter takes for members."""
+        weight = share[:, None] / (self.variance[near] + 1e-6)
+        z0 = np.sum(weight * self.z[near], axis=0) / np.sum(weight, axis=0)
+        return np.append(z0, np.sum(share[:, None] * self.sky[near], axis=0) / share.sum())
+
+    def peaks(self, trials, footprint, n):
+        """The trials that lead to something, from where they lead; counts are of all ``n`` stars."""
+        first = [(found[0], tuple(trial)) for trial in trials if (found := self.match(trial)) is not None]
+        peaks, tried = [], []
+        for _, trial in sorted(first, reverse=True):
+            here = self.x_of(np.array(trial[:3])), np.array(trial[3:])
+            if any(_same_place(here, other, self.error) for other in tried):
+                continue
+            tried.append(here)
+            best, trial = None, np.array(trial)
+            for _ in range(_ROUNDS):
+                found = self.match(trial)
+                if found is None or found[2] < 1:
+                    break
+                if best is None or found[0] > best[1][0]:
+                    best = trial, found
+                trial = self.moved(trial, *found[3:])
+            if best is not None:
+                place, (gain, concentration, count, *_) = best
+                count = max(count, 3.0) * n / len(self.z)
+                peaks.append(Peak(self.x_of(place[:3]), place[3:] * footprint, count, gain, concentration))
+                tried.append((peaks[-1].x, place[3:]))
+            if len(peaks) == _RECENTRED:
                 break
-            if not last:
-                centre = np.median(obs.x[core], axis=0)
-        else:
-            expected = np.sum((distance2 >= _INNER**2) & (distance2 < _OUTER**2)) / _SHELL_VOLUME + 1.0
-            contrast = max(inner * np.log(inner / expected) - (inner - expected), 0.0) if inner > expected else 0.0
-            excluded = np.flatnonzero(distance2 >= _OUTER**2)
-            excluded = excluded[thin(len(excluded), 1024, seed)]
-            xy = np.median(obs.xy[core], axis=0)
-            concentration = _concentration(obs, xy, core, excluded) if len(excluded) > 20 else 0.0
-            peaks.append(Peak(centre, xy, max(inner - expected, 3.0), contrast, concentration))
-    return peaks
+        return peaks
 
 
-def _distinct(peaks, error, most):
-    """The best by concentration, by contrast and by both, in turn, each further than 3 sigma from the others."""
+def _same_place(one, other, error):
+    """Whether two places, each motions and parallax and a position in footprint radii, are of one cluster."""
+    width = 3 * np.hypot(0.5 * error, intrinsic_dispersion(one[0][2]))
+    return np.max(np.abs(one[0] - other[0]) / width) < 1 and np.hypot(*(one[1] - other[1])) < _APART
+
+
+def _distinct(peaks, footprint, error, most):
+    """The best by evidence and by concentration, in turn, each away from the others in motion or position."""
     kept = []
-    rankings = [
-        sorted(peaks, key=key, reverse=True)
-        for key in (lambda p: p.score, lambda p: p.concentration, lambda p: p.contrast)
-    ]
+    rankings = [sorted(peaks, key=key, reverse=True) for key in (lambda p: p.gain, lambda p: p.concentration)]
 
     def is_new(peak):
-        width = 3 * np.hypot(error, intrinsic_dispersion(peak.x[2]))
-        return all(np.max(np.abs(peak.x - other.x) / width) > 1 for other in kept)
+        return not any(
+            _same_place((peak.x, peak.xy / footprint), (other.x, other.xy / footprint), error) for other in kept
+        )
 
     while len(kept) < most and any(rankings):
         for ranking in rankings:

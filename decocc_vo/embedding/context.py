@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["FEATURES", "NEAR", "context_features"]
+__all__ = ["FEATURES", "NEAR", "context_features", "without_photometry"]
 
 NEAR = -7.0
 """Logit of the mixture under which a star is not looked at again."""
@@ -29,6 +29,7 @@ FEATURES = (
     "colour_known",
     "neighbours",
     "log_ruwe",
+    "log_separation",
     "field_members",
     "field_stars",
     "field_fraction",
@@ -37,11 +38,27 @@ FEATURES = (
     "field_width",
     "field_gain",
     "field_certain",
+    "field_parallax",
+    "field_contrast",
 )
 """Names of the columns of `context_features`; those that start with ``field_`` are the same for all stars."""
 
+_PHOTOMETRIC = {
+    "magnitude_rank": 0.5,
+    "magnitude_offset": 0.0,
+    "colour_ratio": 0.0,
+    "colour_members": 0.0,
+    "colour_known": 0.0,
+}
+"""Features that come from magnitudes and colours, and what stands for them where there are none."""
+
 _CHUNK = 6_000_000
 _KERNELS = ((0.35, 0.05), (0.8, 0.12))  # mag in G and colour
+# Median error of BP-RP in Gaia EDR3 by G (Riello et al. 2021, A&A 649, A3); widens the kernels.
+_COLOUR_ERROR_G, _COLOUR_ERROR = (
+    (13.0, 15.0, 17.0, 18.0, 19.0, 20.0, 21.0),
+    (0.001, 0.004, 0.013, 0.027, 0.055, 0.12, 0.3),
+)
 _MOST = 12_000  # neighbours looked at
 
 
@@ -71,8 +88,10 @@ def _colour_features(near, probability, mag, colour):
         return ratio, count, np.zeros(len(near))
     points, p = np.stack([mag, colour], axis=1)[known], probability[known]
     mine, own = np.stack([mag, colour], axis=1)[near[rows]], probability[near[rows]]
+    error = np.interp(mine[:, 0], _COLOUR_ERROR_G, _COLOUR_ERROR)
     for kernel in _KERNELS:
-        width = np.tile(np.square(kernel), (len(mine), 1))
+        # Both the star and its neighbours have errors.
+        width = np.square(kernel) + np.stack([0 * error, 2 * error**2], axis=1)
         sums = _kernel_sums(mine, width, points, np.stack([p, 1 - p], axis=1))
         members, field = np.maximum(sums[:, 0] - own, 0), np.maximum(sums[:, 1] - (1 - own), 0)
         ratio[rows] += 0.5 * (_log_ratio(members, p.sum()) - _log_ratio(field, (1 - p).sum()))
@@ -136,9 +155,15 @@ def context_features(fit, obs, seed=0):
 
     total = probability.sum()
     mag = np.where(np.isfinite(obs.mag), obs.mag, np.nanmedian(obs.mag) if np.isfinite(obs.mag).any() else 0.0)
-    rank = np.searchsorted(np.sort(mag), mag[near]) / len(mag)
+    rank = np.searchsorted(np.sort(mag), mag[near]) / len(mag) if np.ptp(mag) > 0 else np.full(len(near), 0.5)
     middle = np.average(mag, weights=probability + 1e-9)
     median_error = np.median(error, axis=0) if len(near) else np.ones(3)
+    # Field stars in the volume of the embedding that the members fill.
+    weight = probability + 1e-9
+    spread = np.average(np.einsum("nii->ni", embedding.z_cov), axis=0, weights=weight) + scatter
+    rivals = len(z) * np.exp(np.average(scores.log_field, weights=weight)) * np.sqrt((2 * np.pi) ** 3 * np.prod(spread))
+    nearest = max(float(fit.mean[2]), 0.02)
+    parsec = np.radians(embedding.footprint / 60) * 1000 / nearest
     field = (
         np.log1p(total),
         np.log(len(z)),
@@ -148,6 +173,8 @@ def context_features(fit, obs, seed=0):
         np.mean(np.log(np.sqrt(scatter) / median_error)),
         np.log(max(float(scores.gain.sum()), 1.0) / (total + 1)),
         np.log((np.sum(probability > 0.9) + 1) / (total + 1)),
+        np.log(nearest),
+        np.log((total + 0.3) / (rivals + 0.3)),
     )
     columns = (
         scores.logit[near],
@@ -171,6 +198,27 @@ def context_features(fit, obs, seed=0):
         colour_known,
         np.log(sums[:, 3] + 0.3),
         np.nan_to_num(np.clip(np.log(np.maximum(obs.ruwe[near], 0.1)), -0.3, 1.5)),
+        np.log(parsec * r[near] + 0.1),
         *(np.full(len(near), value) for value in field),
     )
     return near, np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=20.0, neginf=-20.0)
+
+
+def without_photometry(features):
+    """
+    Take magnitudes and colours out of the context: the features of a table that has none.
+
+    Parameters
+    ----------
+    features : `~numpy.ndarray`, shape (m, number of `FEATURES`)
+        From `context_features`.
+
+    Returns
+    -------
+    features : `~numpy.ndarray`
+        A copy.
+    """
+    features = np.array(features)
+    for name, value in _PHOTOMETRIC.items():
+        features[:, FEATURES.index(name)] = value
+    return features

@@ -88,7 +88,7 @@ def _start_field(z, seed):
     from sklearn.cluster import KMeans
 
     sample = z[thin(len(z), _CANDIDATE_STARS, seed)]
-    k = min(_COMPONENTS, len(sample))
+    k = min(_COMPONENTS, len(np.unique(sample, axis=0)))
     labels = KMeans(k, n_init=2, random_state=seed).fit_predict(sample)
     means, covs, weights = np.tile(np.mean(z, 0), (_COMPONENTS, 1)), np.tile(np.eye(3), (_COMPONENTS, 1, 1)), []
     for number in range(_COMPONENTS):
@@ -230,8 +230,9 @@ def straighten(fit, obs, seed=0):
     Returns
     -------
     fit : Fit
-        The same one where perspective does not matter.
+        The same one where perspective does not matter, or does not hold its members together better.
     """
+    first = fit
     for _ in range(_PERSPECTIVE_ROUNDS):
         width = float(fit.model.radius) * np.radians(obs.footprint / 60.0)
         depth = np.hypot(0.7 * width * max(fit.mean[2], 0.0), 0.02)
@@ -255,6 +256,8 @@ def straighten(fit, obs, seed=0):
         )
         fit = _run(embedding, start, prior, place, dispersion, _CANDIDATE_STEPS, _WARM // 2, seed)
         fit = replace(fit, perspective=perspective)
+        if not evidence(fit) > evidence(first):  # nor where the members were lost, and nothing is left to fit
+            return first
     return fit
 
 

@@ -29,6 +29,7 @@ _SMALLEST = 256  # rows that contexts are padded to at least
 _CLIP = 4.0  # standard deviations a feature may be from its mean
 _NOISE = 0.1  # standard deviations of noise on the features in training
 BLEND = 0.65  # share of the networks' logit in the answer; the rest is the mixture's
+OFFSET = 0.4  # of the answer's logit: what makes p the fraction of members in simulations the networks did not see
 
 
 class Head(nnx.Module):
@@ -104,7 +105,7 @@ def correct(weights, features, blend=BLEND):
     if len(features) == 0:
         return np.zeros((len(weights.parameters["centres"]), 0))
     change = _corrections(weights.parameters, _padded(features), weights.mean, weights.scale)
-    return features[:, 0] + blend * np.asarray(change, float)[:, : len(features)]
+    return features[:, 0] + blend * (np.asarray(change, float)[:, : len(features)] + OFFSET / BLEND)
 
 
 def embed(weights, features):

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .candidates import Peak, find_peaks
-from .context import context_features
+from .context import context_features, without_photometry
 from .detection import Embedding, evidence, fit_peak, refine, repeat, straighten
 from .features import observables
 from .head import correct, load_head
 
-__all__ = ["Found", "Group", "search_clusters"]
+__all__ = ["Found", "Group", "fit_candidates", "search_clusters"]
 
+_FEWEST = 8  # expected members: chance pairs and triples of stars reach any significance
 _SAME = 0.5  # two fits that share this part of their members are one cluster
 _FAR = 9e3  # footprint radii: where a star is put that cannot be a member
 _REPEATS = 6
@@ -40,7 +41,18 @@ class Found:
     diagnostics: dict = field(default_factory=dict)
 
 
-def search_clusters(stars, region, zero_point, *, seed=0, threshold=20.0, start=None, field_only=None):
+def search_clusters(
+    stars,
+    region,
+    zero_point,
+    *,
+    seed=0,
+    threshold=20.0,
+    first="density",
+    photometry=True,
+    start=None,
+    field_only=None,
+):
     """
     Find the clusters among stars.
 
@@ -56,6 +68,10 @@ def search_clusters(stars, region, zero_point, *, seed=0, threshold=20.0, start=
         Of the random draws.
     threshold : float
         Significance from which on a candidate is accepted.
+    first : str
+        First clustering: see `~decocc_vo.embedding.candidates.find_peaks`.
+    photometry : bool
+        Whether magnitudes and colours take part in the head's correction.
     start : `~numpy.ndarray`, shape (n,), optional
         Weights of stars to start from, instead of searching.
     field_only : `~numpy.ndarray` of bool, shape (n,), optional
@@ -72,35 +88,21 @@ def search_clusters(stars, region, zero_point, *, seed=0, threshold=20.0, start=
         # Out of any profile's reach: such stars describe the field's motions and are no members.
         sky = np.where(field_only[:, None], _FAR, sky)
     embedding = Embedding.of(obs.x, obs.cov, sky, obs.footprint, seed)
-    peaks = find_peaks(obs, embedding.z, seed) if start is None else [_peak_of(obs, start)]
+    peaks = find_peaks(obs, embedding, seed, first=first) if start is None else [_peak_of(obs, start)]
     seconds = {"search": time.perf_counter() - clock}
-    fits = [fit_peak(embedding, p.x, p.xy / obs.footprint, p.count, seed) for p in peaks]
-    fits = _different(sorted(fits, key=evidence, reverse=True))
+    fits = fit_candidates(obs, embedding, peaks, seed, threshold)
+    hold = _nearest_first([f for f in fits if evidence(f) >= threshold and _members(f) >= _FEWEST])
     seconds["candidates"] = time.perf_counter() - clock - seconds["search"]
-    # A candidate that falls short by little is looked at with all stars, and the best few so as to be listed.
-    fits = [
-        straighten(refine(f, seed), obs, seed) if evidence(f) >= threshold / 2 else refine(f, seed)
-        for number, f in enumerate(fits)
-        if number < _LISTED or evidence(f) >= threshold / 2
-    ]
-    fits = _different(sorted(fits, key=evidence, reverse=True))
-    hold = _nearest_first([f for f in fits if evidence(f) >= threshold])
-    seconds["clusters"] = time.perf_counter() - clock - sum(seconds.values())
     group = np.full(len(obs), -1, np.int16)
     diagnostics = {"seconds_by_stage": seconds, "peaks": len(peaks)}
     if not hold:
-        best = max(map(evidence, fits), default=0.0)
         losers = tuple(Group(f.probability, evidence(f), accepted=False) for f in fits[:_LISTED])
-        reason = (
-            f"no cluster: the best of {len(peaks)} candidates has a significance of {best:.1f}, "
-            f"under the threshold of {threshold:g}; try a larger region, or fainter stars"
-        )
-        return Found(losers, group, None, reason, diagnostics)
+        return Found(losers, group, None, _why_none(fits, peaks, threshold), diagnostics)
     winner = hold[0]
-    answers = [_answer(fit, obs, seed) for fit in hold]
+    answers = [_answer(fit, obs, seed, photometry) for fit in hold]
     repeats = np.stack([repeat(winner, seed + 1 + i).probability for i in range(_REPEATS)])
     spread = np.sqrt(np.mean((repeats - winner.probability) ** 2, axis=0) + answers[0][1] ** 2)
-    seconds["repeats"] = time.perf_counter() - clock - sum(seconds.values())
+    seconds["answers"] = time.perf_counter() - clock - sum(seconds.values())
     velocity = None if winner.perspective is None else winner.perspective.velocity.round(2).tolist()
     reason = (
         f"found {len(hold)} cluster{'s' * (len(hold) > 1)} among {len(peaks)} candidates; significance "
@@ -113,10 +115,60 @@ def search_clusters(stars, region, zero_point, *, seed=0, threshold=20.0, start=
     return Found(groups, group, spread, reason, diagnostics)
 
 
-def _answer(fit, obs, seed):
+def fit_candidates(obs, embedding, peaks, seed, threshold):
+    """
+    Fit the mixture to every peak, and to all stars where the evidence asks for it.
+
+    Parameters
+    ----------
+    obs : `~decocc_vo.embedding.features.Observables`
+        The stars.
+    embedding : `~decocc_vo.embedding.detection.Embedding`
+        The same, embedded.
+    peaks : list of `~decocc_vo.embedding.candidates.Peak`
+        Where to start.
+    seed : int
+        For the thinning of large tables.
+    threshold : float
+        Significance of a cluster: a candidate that falls short by little is looked at with all stars, and so are the
+        best few, so as to be listed.
+
+    Returns
+    -------
+    fits : list of `~decocc_vo.embedding.detection.Fit`
+        Different ones, best first.
+    """
+    fits = [fit_peak(embedding, p.x, p.xy / obs.footprint, p.count, seed) for p in peaks]
+    fits = _different(sorted(fits, key=evidence, reverse=True))
+    fits = [
+        straighten(refine(f, seed), obs, seed) if evidence(f) >= threshold / 2 else refine(f, seed)
+        for number, f in enumerate(fits)
+        if number < _LISTED or evidence(f) >= threshold / 2
+    ]
+    return _different(sorted(fits, key=evidence, reverse=True))
+
+
+def _members(fit):
+    """Expected number of members."""
+    return float(fit.weight @ fit.probability)
+
+
+def _why_none(fits, peaks, threshold):
+    """A sentence for a field in which no candidate holds."""
+    best = max(map(evidence, fits), default=0.0)
+    if best >= threshold:
+        fault = f"a significance of {best:.1f}, but fewer than {_FEWEST} stars"
+    else:
+        fault = f"a significance of {best:.1f}, under the threshold of {threshold:g}"
+    return f"no cluster: the best of {len(peaks)} candidates has {fault}; try a larger region, or fainter stars"
+
+
+def _answer(fit, obs, seed, photometry):
     """Probability of every star after the head's correction, and its spread over the head's networks."""
     probability, spread = fit.probability, np.zeros(len(obs))
     near, features = context_features(fit, obs, seed)
+    if not photometry:
+        features = without_photometry(features)
     logit = correct(load_head(), features)
     each = 1 / (1 + np.exp(-logit))
     probability[near] = 1 / (1 + np.exp(-logit.mean(axis=0)))

@@ -1,0 +1,195 @@
+"""
+Exact truth: clusters injected into real fields without theirs, and fields in which there is none.
+
+    python benchmarks/injections.py FIELDS [--clusters 500] [--nulls 300] [--seed N] [--output FILE.json]
+
+Each field of FIELDS loses its listed and probable members, and its positions are dealt out anew. A cluster of 10 to
+3000 stars at 50 pc to 10 kpc, half to 0.3 % of all stars, is put into it, and `decocc_vo.DECOCC` is asked for the
+cluster, as a user would: nothing is left out. Printed are completeness of the detection, F1, the reliability of the
+probabilities, and the sum of p, by size. Nulls are the same fields without a cluster, simulated fields, and the real
+fields with their members removed but all positions as they were: the largest significance each reaches, and how many
+hold a candidate at the default threshold.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.utils.exceptions import AstropyUserWarning
+
+from decocc_vo import DECOCC, ClusterRegion, InputError
+from decocc_vo.columns import floats, parallax_zero_point
+from decocc_vo.pretrain import draw_cluster, read_field, read_labels
+from decocc_vo.simulate import inject_cluster, shuffle_positions, simulate_field
+
+SIZES = ((10, 18), (18, 30), (30, 100), (100, 300), (300, 3001))
+
+
+def empty_field(entry, fields):
+    """Stars of a real field without listed and probable members, and its region."""
+    stars, region = read_field(entry, fields)
+    probability = np.ma.filled(DECOCC().fit(stars, region).table["membership_prob"], 0.0)
+    return stars[(read_labels(entry, fields, stars) != 1) & (probability < 0.05)], region
+
+
+def injected(field, region, rng):
+    """A thinned field with a cluster, and the cluster."""
+    wanted = int(np.exp(rng.uniform(np.log(10), np.log(3000))))
+    share = np.exp(rng.uniform(np.log(0.003), np.log(0.5)))
+    rest = min(len(field), max(int(wanted / share * (1 - share)), 50))
+    field = shuffle_positions(field[np.sort(rng.permutation(len(field))[:rest])], int(rng.integers(2**31)))
+    members = int(np.clip(wanted, 10, max(rest, 10)))
+    cluster = draw_cluster(field, region, rng, members=members)
+    stars = inject_cluster(field, region, cluster, int(rng.integers(2**31)))
+    truth = np.asarray(stars["is_member"]) == 1
+    # Simulated parallaxes have no zero point of their own.
+    stars["parallax"] = floats(stars["parallax"]) + np.where(truth, parallax_zero_point(stars), 0.0)
+    return stars, truth, cluster
+
+
+def significance(result):
+    """Of the best candidate, whether it holds or not."""
+    return max((float(value) for value in result.candidates["significance"]), default=0.0)
+
+
+def run_clusters(backgrounds, number, seed):
+    """Answers for injected clusters: list of dict with truth, p and what was injected."""
+    rows = []
+    for index in range(number):
+        rng = np.random.default_rng([seed, 1, index])
+        name, (field, region) = list(backgrounds.items())[int(rng.integers(len(backgrounds)))]
+        try:
+            stars, truth, cluster = injected(field, region, rng)
+        except InputError:  # a draw that fell outside the footprint
+            continue
+        result = DECOCC().fit(stars, region)
+        p = np.ma.filled(result.table["membership_prob"], 0.0)
+        chosen = p >= 0.5
+        rows.append(
+            {
+                "draw": index,
+                "field": name,
+                "stars": len(stars),
+                "members": int(truth.sum()),
+                "parallax": cluster.parallax,
+                "radius": cluster.radius,
+                "dispersion": cluster.dispersion,
+                "significance": significance(result),
+                "f1": float(2 * np.sum(chosen & truth) / (chosen.sum() + truth.sum())),
+                "sum_p": float(p.sum()),
+                "truth": truth,
+                "p": p,
+            }
+        )
+    return rows
+
+
+def run_nulls(entries, fields, backgrounds, number, seed):
+    """Largest significance and false members of fields without a cluster, by kind."""
+    found = {"shuffled": [], "simulated": [], "members removed": []}
+    names = list(backgrounds)
+    for index in range(number):
+        rng = np.random.default_rng([seed, 2, index])
+        field, region = backgrounds[names[index % len(names)]]
+        fewest, most = min(len(field), 300), min(len(field), 20_000)
+        most = int(np.exp(rng.uniform(np.log(fewest), np.log(most + 1))))
+        stars = shuffle_positions(field[np.sort(rng.permutation(len(field))[:most])], int(rng.integers(2**31)))
+        found["shuffled"].append((names[index % len(names)], DECOCC().fit(stars, region)))
+        place = ClusterRegion(
+            SkyCoord(rng.uniform(0, 360), np.degrees(np.arcsin(rng.uniform(-1, 1))), unit="deg"),
+            float(rng.uniform(10, 120)) * u.arcmin,
+        )
+        stars = simulate_field(place, int(np.exp(rng.uniform(np.log(300), np.log(20_000)))), int(rng.integers(2**31)))
+        found["simulated"].append((f"simulated {index}", DECOCC().fit(stars, place)))
+    for name, (field, region) in backgrounds.items():
+        found["members removed"].append((name, DECOCC().fit(field, region)))
+    return {
+        kind: [
+            {
+                "field": name,
+                "significance": significance(result),
+                "false": int(np.sum(np.ma.filled(result.table["membership_prob"], 0) >= 0.5)),
+            }
+            for name, result in results
+        ]
+        for kind, results in found.items()
+    }
+
+
+def report_clusters(rows):
+    """Print what was found, and how reliable the probabilities are."""
+    print(f"{len(rows)} injected clusters: mean F1 {np.mean([row['f1'] for row in rows]):.4f}")
+    for low, high in SIZES:
+        part = [row for row in rows if low <= row["members"] < high]
+        if part:
+            f1 = np.array([row["f1"] for row in part])
+            total = np.array([row["sum_p"] / row["members"] for row in part])
+            print(
+                f"  {low:4d} to {high - 1:4d} members: {len(part):4d} clusters, {np.sum(f1 < 0.3):3d} lost, "
+                f"mean F1 {f1.mean():.4f}, of those found {f1[f1 >= 0.3].mean():.4f}, "
+                f"sum of p within 10 % in {np.mean(np.abs(total - 1) < 0.1):.1%}"
+            )
+    truth = np.concatenate([row["truth"] for row in rows])
+    p = np.concatenate([row["p"] for row in rows])
+    edges = np.linspace(0, 1, 11)
+    edges[0] = 1e-3
+    print("  reliability, mean p : true fraction (stars)")
+    for low, high in itertools.pairwise(edges):
+        part = (p >= low) & ((p < high) | (high == 1))
+        if part.any():
+            print(f"    {p[part].mean():.3f} : {truth[part].mean():.3f} ({part.sum()})")
+    print(f"  all together: sum of p {p.sum():.0f}, members {truth.sum()}")
+    for row in rows:
+        if row["f1"] < 0.3 and row["members"] > 18:
+            print(
+                f"  lost: {row['members']} members among {row['stars']} stars of {row['field']}, parallax "
+                f"{row['parallax']:.2f} mas, radius {row['radius']:.1f} arcmin, significance {row['significance']:.1f}"
+            )
+
+
+def report_nulls(found, threshold):
+    """Print the significance that fields without a cluster reach."""
+    for kind, rows in found.items():
+        best = np.array([row["significance"] for row in rows])
+        alarms = [row for row in rows if row["false"]]
+        print(
+            f"{len(rows)} fields without a cluster, {kind}: significance median {np.median(best):.1f}, 99 % "
+            f"{np.quantile(best, 0.99):.1f}, largest {best.max():.1f}; over {threshold:g} in {len(alarms)}"
+        )
+        for row in alarms:
+            print(f"  {row['field']}: {row['false']} stars, significance {row['significance']:.1f}")
+
+
+def main(args=None):
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fields", type=Path)
+    parser.add_argument("--clusters", type=int, default=500)
+    parser.add_argument("--nulls", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args(args)
+    warnings.simplefilter("ignore", AstropyUserWarning)
+    manifest = json.loads((options.fields / "manifest.json").read_text())
+    # Hipparcos has no G, from which the errors of simulated stars follow.
+    manifest = [entry for entry in manifest if "hipparcos" not in entry["name"]]
+    backgrounds = {entry["name"]: empty_field(entry, options.fields) for entry in manifest}
+    rows = run_clusters(backgrounds, options.clusters, options.seed)
+    if rows:
+        report_clusters(rows)
+    nulls = run_nulls(manifest, options.fields, backgrounds, options.nulls, options.seed) if options.nulls else {}
+    report_nulls(nulls, DECOCC().threshold)
+    if options.output:
+        rows = [{key: value for key, value in row.items() if key not in ("truth", "p")} for row in rows]
+        options.output.write_text(json.dumps({"clusters": rows, "nulls": nulls}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
