@@ -18,8 +18,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from decocc_vo import DECOCC, ClusterRegion, KMeansClassifier, read_stars
-from decocc_vo.columns import RELEASES, floats
-from decocc_vo.embedding.features import expected_errors
+from decocc_vo.columns import floats
 
 QUANTITIES = ("pmra", "pmdec", "parallax")
 COLUMNS = ("μ\\ :sub:`α*` [mas/yr]", "μ\\ :sub:`δ` [mas/yr]", "ϖ [mas]", "N")
@@ -110,18 +109,6 @@ CLUSTERS = (
 )
 
 
-def read_field(path):
-    """Stars with errors: where there are none, the typical ones the fit takes, so that no dispersion has them in."""
-    stars = read_stars(path)
-    if "phot_g_mean_mag" in stars.colnames:
-        dr2 = stars.meta.get("release") == RELEASES["gaia_dr2"].name
-        typical = expected_errors(floats(stars["phot_g_mean_mag"]), dr2=dr2)
-        for name, error in zip(QUANTITIES, typical.T, strict=True):
-            if f"{name}_error" not in stars.colnames:
-                stars[f"{name}_error"] = error
-    return stars
-
-
 def values_of(cells):
     """The numbers at the head of the first three cells."""
     return [float(text.split()[0]) for text in cells[:3]]
@@ -200,7 +187,7 @@ def main(args=None):
         path = options.fields / "stars" / f"{cluster.field}.fits"
         if not path.exists() or (options.names is not None and cluster.field not in options.names):
             continue
-        stars = read_field(path)
+        stars = read_stars(path)
         centre = SkyCoord(cluster.ra, cluster.dec, unit="deg")
         separation = centre.separation(SkyCoord(floats(stars["ra"]), floats(stars["dec"]), unit="deg"))
         region = ClusterRegion(centre, 1.5 * cluster.radius * u.arcmin, name=cluster.name)

@@ -7,7 +7,7 @@ import numpy as np
 from astropy.table import Column, MaskedColumn, Table
 
 from . import __version__
-from .columns import ASTROMETRY, describe, floats
+from .columns import ASTROMETRY, describe, floats, standard_errors
 from .exceptions import InputError
 
 __all__ = ["Candidate", "Membership", "assemble", "characterise"]
@@ -134,7 +134,7 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
     Characterise one group of stars: centre, mean motion, parallax, counts, with errors.
 
     Means and dispersions weigh every star by its probability; the intrinsic dispersion is separated from the
-    measurement errors by maximum likelihood where the errors are known.
+    measurement errors by maximum likelihood; where a table has no errors, those expected at the magnitude stand in.
 
     Parameters
     ----------
@@ -158,12 +158,8 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
     """
     p = np.asarray(probability, float)
     row = {"name": region.name or "", "release": release, "significance": significance}
-    error = {
-        name: floats(stars[f"{name}_error"]) if f"{name}_error" in stars.colnames else np.zeros(len(stars))
-        for name in ("pmra", "pmdec", "parallax")
-    }
-    for name in ("pmra", "pmdec", "parallax"):
-        values = _mean_and_dispersion(floats(stars[name]), error[name], p)
+    for name, error in zip(("pmra", "pmdec", "parallax"), standard_errors(stars).T, strict=True):
+        values = _mean_and_dispersion(floats(stars[name]), error, p)
         row |= dict(zip((name, f"{name}_error", f"{name}_dispersion"), values, strict=True))
     total = p.sum()
     zero = float(np.sum(p * zero_point) / total) if total > 0 else np.nan

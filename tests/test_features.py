@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from zero_point import zpt
 
 from decocc_vo import ClusterRegion
-from decocc_vo.columns import CORRELATIONS, RELEASES, conform, floats, parallax_zero_point
+from decocc_vo.columns import CORRELATIONS, RELEASES, conform, expected_errors, floats, parallax_zero_point
 from decocc_vo.embedding.features import (
     Observables,
     arcsinh_features,
-    expected_errors,
     observables,
 )
 

@@ -8,7 +8,7 @@ from astropy.table import Table
 from numpy.testing import assert_allclose, assert_array_equal
 
 from decocc_vo import ClusterRegion, InputError
-from decocc_vo.columns import COLUMNS, conform
+from decocc_vo.columns import COLUMNS, conform, expected_errors
 from decocc_vo.membership import Candidate, assemble, characterise, requires
 
 CENTER = (56.6, 24.1)
@@ -210,3 +210,20 @@ def test_too_few_stars_say_what_is_missing():
     stars = conform(table)
     with pytest.raises(InputError, match=r"'table' has 0 usable stars of 30 rows.*parallax in 30"):
         requires(stars, np.array([], int), 20)
+
+
+def test_a_table_without_errors_has_the_dispersion_of_one_with_them():
+    """The errors expected at the magnitude are taken out, where there are none."""
+    rng = np.random.default_rng(0)
+    n = 4000
+    mag = rng.uniform(15, 18, n)
+    error = expected_errors(mag)
+    table = Table({"source_id": np.arange(n), "ra": rng.uniform(119, 121, n), "dec": rng.uniform(-31, -29, n)})
+    for index, (name, mean) in enumerate((("pmra", -3.0), ("pmdec", 2.0), ("parallax", 1.2))):
+        table[name] = mean + rng.normal(0, 0.05, n) + rng.normal(0, error[:, index])
+    table["phot_g_mean_mag"] = mag
+    region = ClusterRegion.from_text("120 -30", "1deg")
+    row = characterise(conform(table), np.ones(n), region)
+    assert row["pmra_dispersion"] == pytest.approx(0.05, rel=0.1)
+    assert row["parallax_dispersion"] == pytest.approx(0.05, rel=0.1)
+    assert row["parallax"] == pytest.approx(1.2, abs=4 * row["parallax_error"])

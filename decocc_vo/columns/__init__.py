@@ -6,6 +6,7 @@ Every column the package reads or writes is described once, in `COLUMNS`, and ev
 """
 
 from ._door import canonical_order, conform, floats, usable_rows
+from ._errors import expected_errors, magnitudes, standard_errors
 from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
 from ._zero_point import parallax_zero_point, values_or_nan
@@ -21,9 +22,12 @@ __all__ = [
     "canonical_order",
     "conform",
     "describe",
+    "expected_errors",
     "floats",
     "get_release",
+    "magnitudes",
     "parallax_zero_point",
+    "standard_errors",
     "usable_rows",
     "values_or_nan",
 ]

@@ -6,18 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
-from ..columns import CORRELATIONS, RELEASES, floats, values_or_nan
+from ..columns import CORRELATIONS, expected_errors, floats, magnitudes, standard_errors, values_or_nan
 
-__all__ = ["Observables", "arcsinh_features", "expected_errors", "observables"]
+__all__ = ["Observables", "arcsinh_features", "observables"]
 
-# Median standard errors of parallax in Gaia EDR3 by G (Lindegren et al. 2021, A&A 649, A2, table 4), mas; those of
-# pmra and pmdec are 1.03 and 0.95 times as large in mas/yr.
-_ERROR_G = (6.0, 12.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0, 19.0, 20.0, 21.0)
-_ERROR_PARALLAX = (0.025, 0.018, 0.016, 0.019, 0.027, 0.042, 0.07, 0.13, 0.24, 0.5, 1.1)
-_ERROR_PMRA, _ERROR_PMDEC = 1.03, 0.95
 _LEAST_EIGENVALUE = 0.01  # of a matrix of correlations
-# EDR3 against DR2: errors of parallax 0.80 times, of proper motion 0.51 times as large (same paper, section 5.1).
-_DR2_PARALLAX, _DR2_PM = 1 / 0.80, 1 / 0.51
 
 
 @dataclass(frozen=True)
@@ -64,57 +57,18 @@ class Observables:
         return Observables(*(a[rows] for a in arrays), self.footprint, self.declination)
 
 
-def _magnitude(stars):
-    mag = values_or_nan(stars, "phot_g_mean_mag")
-    return np.where(np.isfinite(mag), mag, values_or_nan(stars, "hp_mag"))
-
-
-def expected_errors(mag, *, dr2=False):
-    """
-    Typical standard errors of Gaia's pmra, pmdec [mas/yr] and parallax [mas] at a magnitude.
-
-    Stands in for the published errors where a table has none: the medians of Gaia EDR3 by G (Lindegren et al.
-    2021, A&A 649, A2), or with ``dr2`` the larger ones of DR2. A star without magnitude is taken as G = 18.
-
-    Parameters
-    ----------
-    mag : `~numpy.ndarray`, shape (n,)
-        G.
-    dr2 : bool
-        Whether the stars come from Gaia DR2.
-
-    Returns
-    -------
-    errors : `~numpy.ndarray`, shape (n, 3)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from decocc_vo.embedding.features import expected_errors
-    >>> expected_errors(np.array([15.0])).round(3)
-    array([[0.028, 0.026, 0.027]])
-    """
-    parallax = np.interp(np.where(np.isfinite(mag), mag, 18.0), _ERROR_G, _ERROR_PARALLAX)
-    errors = parallax[:, None] * np.array([_ERROR_PMRA, _ERROR_PMDEC, 1.0])
-    return errors * np.array([_DR2_PM, _DR2_PM, _DR2_PARALLAX]) if dr2 else errors
-
-
 def _covariance(stars):
-    """Published errors and correlations; `expected_errors` and no correlation where they are absent."""
-    published = np.stack([values_or_nan(stars, f"{name}_error") for name in ("pmra", "pmdec", "parallax")], axis=1)
-    published = np.where(published > 0, published, np.nan)
-    mag = _magnitude(stars)
-    absent = ~np.isfinite(published)
-    if np.any(absent & ~np.isfinite(mag)[:, None]):
+    """Standard errors, and the correlations where there are any."""
+    sigma = standard_errors(stars)
+    unknown = ~np.isfinite(sigma)
+    if np.any(unknown):
         warnings.warn(
             "some stars have neither errors nor a magnitude: the errors of a G = 18 star are assumed for them; "
             "add the columns pmra_error, pmdec_error, parallax_error",
             AstropyUserWarning,
             stacklevel=2,
         )
-    release = RELEASES["gaia_dr2"]
-    dr2 = any(stars.meta.get(key) in (release.key, release.name) for key in ("release_key", "release", "RELEASE"))
-    sigma = np.where(absent, expected_errors(mag, dr2=dr2), published)
+        sigma = np.where(unknown, expected_errors(np.array([18.0])), sigma)
     corr = np.stack([values_or_nan(stars, name) for name in CORRELATIONS], axis=1)
     corr = np.clip(np.where(np.isfinite(corr), corr, 0.0), -0.98, 0.98)
     matrix = np.tile(np.eye(3), (len(stars), 1, 1))
@@ -164,7 +118,7 @@ def observables(stars, region, zero_point=0.0):
         x,
         _covariance(stars),
         xy,
-        _magnitude(stars),
+        magnitudes(stars),
         colour,
         values_or_nan(stars, "ruwe"),
         zero_point,

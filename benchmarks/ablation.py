@@ -1,0 +1,313 @@
+"""
+Every stage of DECOCC with and without, on published labels and on exact truth.
+
+    python benchmarks/ablation.py FIELDS --examples DIR [--simulations 300] [--folds 4] [--output FILE.rst]
+
+The mixture's stages are taken out one at a time, and the mixture alone answers for every field of FIELDS and for
+simulated clusters in fields dealt out anew, which are the same for all. The head's stages are taken out one at a time,
+too; every answer comes from a head that saw neither the cluster nor simulations in its field (folds by cluster), on the
+examples that ``python -m decocc_vo.pretrain`` keeps in DIR. F1 is at p >= 0.5; differences are paired, with the
+standard error of their mean.
+"""
+
+import argparse
+import contextlib
+import json
+import sys
+import warnings
+from pathlib import Path
+from unittest.mock import patch
+
+import jax
+import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
+
+from decocc_vo import pretrain
+from decocc_vo.columns import canonical_order, floats, parallax_zero_point
+from decocc_vo.embedding import candidates, detection, features, head, mixture, search
+from decocc_vo.embedding.context import FEATURES, without_photometry
+from decocc_vo.simulate import inject_cluster
+
+NEIGHBOURS = ("inner_to_outer", "middle_to_outer", "inner_to_model", "outer_to_model", "neighbours")
+
+
+def problems(fields, examples, simulations, seed=0):
+    """Stars, region, truth (-1: not scored) and kind of every field with a cluster, and of simulations."""
+    manifest = json.loads((fields / "manifest.json").read_text())
+    for entry in manifest:
+        stars, region = pretrain.read_field(entry, fields)
+        if entry["cluster"]:
+            yield entry["name"], stars, region, pretrain.read_labels(entry, fields, stars)
+    backgrounds = [entry for entry in manifest if "hipparcos" not in entry["name"]]
+    for number in range(simulations):
+        rng = np.random.default_rng([seed, 3, number])
+        entry = backgrounds[int(rng.integers(len(backgrounds)))]
+        stars, region = pretrain.read_field(entry, fields)
+        kept = np.load(examples / f"real_{entry['name']}.npz")
+        field = pretrain.field_for_simulation(stars[(kept["lab"] != 1) & (kept["p"] < 0.05)], rng)
+        cluster = pretrain.draw_cluster(field, region, rng)
+        stars = inject_cluster(field, region, cluster, int(rng.integers(2**31)))
+        stars = stars[canonical_order(stars)]
+        truth = np.asarray(stars["is_member"], int)
+        stars["parallax"] = floats(stars["parallax"]) + np.where(truth == 1, parallax_zero_point(stars), 0.0)
+        yield f"simulation_{number}", stars, region, truth
+
+
+def f1(truth, p):
+    """F1 at p >= 0.5 over the stars that are scored."""
+    scored = truth >= 0
+    member, chosen = truth[scored] == 1, p[scored] >= 0.5
+    return 2 * np.sum(member & chosen) / max(member.sum() + chosen.sum(), 1)
+
+
+def average_precision(truth, p):
+    """Area under precision against recall."""
+    scored = truth >= 0
+    member = (truth[scored] == 1)[np.argsort(-p[scored], kind="stable")]
+    return float(np.sum(np.cumsum(member) / np.arange(1, len(member) + 1) * member) / max(member.sum(), 1))
+
+
+# -- the mixture ------------------------------------------------------------------------------------------------------
+
+
+def no_errors(x, cov, *_):
+    """Observed values taken as the true ones."""
+    return features.arcsinh_features(x, 1e-4 * cov)
+
+
+def linear(x, cov):
+    """The same scale, without the arcsinh."""
+    centre, low, high = np.median(x, axis=0), *np.quantile(x, [0.25, 0.75], axis=0)
+    scale = (high - low) / 1.349
+    return (x - centre) / scale, cov / (scale[:, None] * scale), centre, scale
+
+
+class LinearEmbedding(detection.Embedding):
+    """The maps that go with `linear`."""
+
+    def slope(self, place):
+        """A constant."""
+        return 1 / self.scale
+
+    def forward(self, place):
+        """To the scale."""
+        return (place - self.centre) / self.scale
+
+    def inverse(self, place):
+        """And back."""
+        return self.centre + self.scale * place
+
+
+def old_ranking(obs, embedding, seed=0, **_):
+    """K-Means first, and no filter: the groups' medians as they are."""
+    labels = candidates._kmeans_of(np.hstack([embedding.z, 1.5 * embedding.sky]), seed)
+    return [
+        candidates.Peak(np.median(obs.x[rows], axis=0), np.median(obs.xy[rows], axis=0), float(len(rows)), 0.0, 0.0)
+        for rows in labels
+        if len(rows) >= 5
+    ][:30]
+
+
+MIXTURE = {
+    "all stages": [],
+    "errors left out": [patch.object(detection, "arcsinh_features", no_errors)],
+    "no arcsinh": [
+        patch.object(detection, "arcsinh_features", linear),
+        patch.object(pretrain, "Embedding", LinearEmbedding),
+        patch.object(detection, "Embedding", LinearEmbedding),
+    ],
+    "no profile on the sky": [patch.object(mixture, "_log_plummer", lambda xy, *_: 0.0 * xy[..., 0])],
+    "no floor under the field": [patch.object(detection, "_FLOOR", 0.0)],
+    "one field Gaussian": [patch.object(detection, "_COMPONENTS", 1)],
+    "no perspective": [patch.object(search, "straighten", lambda fit, *_: fit)],
+    "largest group of K-Means, no search": [patch.object(pretrain, "find_peaks", old_ranking)],
+    "first clustering HDBSCAN": [
+        patch.object(pretrain, "find_peaks", lambda o, e, s=0: candidates.find_peaks(o, e, s, first="hdbscan"))
+    ],
+    "first clustering K-Means": [
+        patch.object(pretrain, "find_peaks", lambda o, e, s=0: candidates.find_peaks(o, e, s, first="kmeans"))
+    ],
+}
+
+
+def run_mixture(fields, examples, simulations):
+    """(F1, AP) of every field and simulation, by variant; a field without an answer has none."""
+    results = {}
+    for name, patches in MIXTURE.items():
+        with contextlib.ExitStack() as stack:
+            for change in patches:
+                stack.enter_context(change)
+            jax.clear_caches()
+            answers = {}
+            for field, stars, region, truth in problems(fields, examples, simulations):
+                fit = pretrain.solve(features.observables(stars, region, parallax_zero_point(stars)))
+                p = fit.probability if fit is not None else np.zeros(len(stars))
+                answers[field] = f1(truth, p), average_precision(truth, p)
+            results[name] = answers
+        print(line(name, answers, results["all stages"]), flush=True)
+    jax.clear_caches()
+    return results
+
+
+# -- the head ---------------------------------------------------------------------------------------------------------
+
+
+def without(*names):
+    """Take features out of the examples."""
+    columns = [FEATURES.index(name) for name in names]
+
+    def change(x):
+        x = x.copy()
+        x[:, columns] = 0.0
+        return x
+
+    return change
+
+
+def sharpened(weights, x, rounds=3, share=0.5):
+    """
+    Self-training on a field without labels: the target distribution of Deep Embedded Clustering.
+
+    The answers of the field's stars are sharpened, p^2 over the group's sum, and the head's logit is drawn to them.
+    """
+    logit = head.correct(weights, x).mean(axis=0)
+    for _ in range(rounds):
+        q = 1 / (1 + np.exp(-logit))
+        member, field = q**2 / max(q.sum(), 1e-9), (1 - q) ** 2 / max((1 - q).sum(), 1e-9)
+        logit = (1 - share) * logit + share * np.log((member + 1e-12) / (field + 1e-12))
+    return logit
+
+
+HEAD = {
+    "all stages": {},
+    "no photometry": {"change": without_photometry},
+    "no neighbours": {"change": without(*NEIGHBOURS)},
+    "no field as a whole": {"change": without(*(name for name in FEATURES if name.startswith("field_")))},
+    "no RUWE": {"change": without("log_ruwe")},
+    "no published labels": {"train": {"labels": False}},
+    "300 simulations": {"most": 300},
+    "one network": {"train": {"networks": 1}},
+    "the networks alone, no blend": {"blend": 1.0},
+    "no offset": {"offset": 0.0},
+    "self-training on each field": {"tune": sharpened},
+}
+
+
+def run_head(examples, folds, networks, seed=0):
+    """(F1, AP) of every field and simulation, by variant, from heads that did not see them."""
+    clusters = sorted({str(item["cluster"]) for item in examples})
+    fold = dict(zip(clusters, np.random.default_rng(seed).permutation(len(clusters)) % folds, strict=True))
+    fold = {item["name"]: fold[str(item["cluster"])] for item in examples}
+    scored = [item for item in examples if str(item["cluster"]) or item["name"].startswith("simulation_")]
+    results = {"the mixture alone": {}}
+    for item in scored:
+        results["the mixture alone"][item["name"]] = (
+            f1(item["lab"], item["p"]),
+            average_precision(item["lab"], item["p"]),
+        )
+    for name, variant in HEAD.items():
+        change, answers = variant.get("change", lambda x: x), {}
+        changed = [item | {"X": change(item["X"])} for item in examples[: _most(examples, variant)]]
+        for number in range(folds):
+            seen = [item for item in changed if fold[item["name"]] != number]
+            weights = pretrain.train(seen, **{"networks": networks, "seed": seed} | variant.get("train", {}))
+            for item in scored:
+                if fold[item["name"]] == number:
+                    with patch.object(head, "OFFSET", variant.get("offset", head.OFFSET)):
+                        x = change(item["X"])
+                        blend = variant.get("blend", head.BLEND)
+                        tune = variant.get("tune", lambda w, x, b=blend: head.correct(w, x, b).mean(axis=0))
+                        p = item["p"].copy()
+                        p[item["near"]] = 1 / (1 + np.exp(-tune(weights, x)))
+                    answers[item["name"]] = f1(item["lab"], p), average_precision(item["lab"], p)
+        results[name] = answers
+        print(line(name, answers, results["all stages"]), flush=True)
+    print(line("the mixture alone", results["the mixture alone"], results["all stages"]), flush=True)
+    return results
+
+
+def _most(examples, variant):
+    """How many of the examples, real fields first, take part."""
+    real = sum(item["name"].startswith("real_") for item in examples)
+    return real + variant["most"] if "most" in variant else len(examples)
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def summary(answers, base):
+    """Per kind: mean F1, its paired difference to the base with standard error, mean AP, and how many are lost."""
+    rows = {}
+    for kind in ("published", "exact"):
+        names = [n for n in answers if n in base and (n.startswith("simulation_") == (kind == "exact"))]
+        values, reference = np.array([answers[n] for n in names]), np.array([base[n] for n in names])
+        change = values[:, 0] - reference[:, 0]
+        rows[kind] = (
+            values[:, 0].mean(),
+            change.mean(),
+            change.std(ddof=1) / np.sqrt(len(change)),
+            values[:, 1].mean(),
+            int(np.sum(values[:, 0] < 0.3)),
+        )
+    return rows
+
+
+def line(name, answers, base):
+    """A line to print."""
+    told = "; ".join(
+        f"{kind}: F1 {f1:.4f} ({d:+.4f} +/- {e:.4f}), AP {ap:.4f}, lost {lost}"
+        for kind, (f1, d, e, ap, lost) in summary(answers, base).items()
+    )
+    return f"{name:36s} {told}"
+
+
+def as_rst(results, title):
+    """A list-table."""
+    rows = [
+        f".. list-table:: {title}",
+        "   :header-rows: 1",
+        "   :widths: 34 14 20 8 14 20 8",
+        "",
+        "   * - Variant",
+        "     - F1, published",
+        "     - change",
+        "     - lost",
+        "     - F1, exact truth",
+        "     - change",
+        "     - lost",
+    ]
+    for name, answers in results.items():
+        rows.append(f"   * - {name}")
+        for mean, change, error, _, lost in summary(answers, results["all stages"]).values():
+            moved = "" if name == "all stages" else f"{change:+.4f} ± {error:.4f}"
+            rows += [f"     - {mean:.4f}", f"     - {moved}".rstrip(), f"     - {lost}"]
+    return "\n".join(rows) + "\n"
+
+
+def main(args=None):
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fields", type=Path)
+    parser.add_argument("--examples", type=Path, required=True, help="folder of python -m decocc_vo.pretrain")
+    parser.add_argument("--simulations", type=int, default=300, help="for the mixture's stages")
+    parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--networks", type=int, default=2, help="for the head's stages")
+    parser.add_argument("--only", choices=("mixture", "head"))
+    parser.add_argument("--output", type=Path, help="tables for the documentation")
+    options = parser.parse_args(args)
+    warnings.simplefilter("ignore", AstropyUserWarning)
+    tables = []
+    if options.only != "head":
+        results = run_mixture(options.fields, options.examples, options.simulations)
+        tables.append(as_rst(results, "The mixture alone, with and without its stages"))
+    if options.only != "mixture":
+        examples = sorted(pretrain.load_examples(options.examples), key=lambda item: item["name"])
+        results = run_head(examples, options.folds, options.networks)
+        tables.append(as_rst(results, "The head, with and without its stages"))
+    if options.output:
+        options.output.write_text("\n".join(tables), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
