@@ -177,6 +177,9 @@ def test_examples_in_the_help_parse():
         (["run", "--stars", "x.fits", "--columns", "pmra"], "--columns"),
         (["run", "M 45", "--survey", "hipparcos2", "--where", "parallax > 1"], "'where' is for Gaia's releases"),
         (["run", "M 45", "--preset", "thesis", "--method", "kmeans"], "'preset' thesis"),
+        (["run", "M 45", "--first", "magic"], "magic"),
+        (["run", "M 45", "--first", "kmeans", "--method", "hdbscan"], "'first' is a setting of the default"),
+        (["run", "M 45", "--no-photometry", "--preset", "thesis"], "'photometry' is a setting of the default"),
         (["live", "--preset", "thesis"], "'preset' thesis"),
         (["fetch", "M 45", "--survey", "hipparcos2", "--maxrec", "5"], "'maxrec' is for services"),
         (["fetch", "M 45", "--survey", "hipparcos2", "--show-query"], "hipparcos2"),
@@ -284,6 +287,15 @@ def test_methods_and_presets_are_checked():
         make_method("magic")
     with pytest.raises(InputError, match="'preset' must be one of"):
         make_method(preset="magic")
+
+
+def test_settings_of_the_default_reach_it():
+    from decocc_vo import decocc
+    from decocc_vo.cli._methods import FIRST
+
+    method = make_method("decocc", first="hdbscan", photometry=False)
+    assert (method.first, method.photometry) == ("hdbscan", False)
+    assert FIRST == decocc.FIRST
 
 
 def test_import_is_light():

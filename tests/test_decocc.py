@@ -192,3 +192,28 @@ def test_published_members(shared_data, field, name, bound, parallax):
     label = np.asarray(truth["label"])
     assert f1(result, label == 1, label >= 0) > bound
     assert result.summary["parallax"][0] == pytest.approx(parallax, rel=0.05)
+
+
+def test_without_photometry_colours_and_magnitudes_do_not_matter(made_up):
+    stars, member = made_up
+    other = stars.copy()
+    rng = np.random.default_rng(1)
+    other["bp_rp"] = rng.uniform(0, 3, ROWS)
+    other["phot_g_mean_mag"] = rng.permutation(stars["phot_g_mean_mag"])
+    blind = [DECOCC(photometry=False).fit(table, REGION) for table in (stars, other)]
+    assert f1(blind[0], member) > 0.95
+    assert_array_equal(blind[0].table["membership_prob"], blind[1].table["membership_prob"])
+    seeing = DECOCC().fit(other, REGION).table["membership_prob"]
+    assert np.abs(seeing - blind[1].table["membership_prob"]).max() > 0.001
+
+
+@pytest.mark.parametrize("first", ["hdbscan", "kmeans"])
+def test_any_first_clustering_finds_the_cluster(made_up, first):
+    stars, member = made_up
+    assert f1(DECOCC(first=first).fit(stars, REGION), member) > 0.95
+
+
+@pytest.mark.parametrize("settings", [{"first": "magic"}, {"first": None}])
+def test_unknown_first_clusterings_are_refused(settings):
+    with pytest.raises(InputError, match="'first' must be one of density, hdbscan, kmeans"):
+        DECOCC(**settings)

@@ -4,9 +4,10 @@ from ..exceptions import InputError
 
 METHODS = ("decocc", "kmeans", "clusterix", "dbscan", "hdbscan")
 PRESETS = ("default", "thesis")
+FIRST = ("density", "hdbscan", "kmeans")
 
 
-def make_method(method="decocc", preset="default", seed=0):
+def make_method(method="decocc", preset="default", seed=0, **settings):
     """
     Make the estimator for a method's name and preset.
 
@@ -18,6 +19,8 @@ def make_method(method="decocc", preset="default", seed=0):
         One of `PRESETS`; ``"thesis"`` is the published recipe of ``"decocc"``.
     seed : int
         Seed of the methods that draw random numbers.
+    **settings
+        Of `~decocc_vo.DECOCC`'s default: ``first``, ``photometry``.
 
     Returns
     -------
@@ -27,7 +30,7 @@ def make_method(method="decocc", preset="default", seed=0):
     Raises
     ------
     InputError
-        If a name is unknown, or the method has no such preset.
+        If a name is unknown, or the method has no such preset or setting.
 
     Examples
     --------
@@ -44,10 +47,13 @@ def make_method(method="decocc", preset="default", seed=0):
     if preset != "default" and method != "decocc":
         msg = f"'preset' {preset} is a recipe of the method decocc; {method} has none, leave it out"
         raise InputError(msg)
+    if settings and (method != "decocc" or preset != "default"):
+        msg = f"'{next(iter(settings))}' is a setting of the default of decocc; leave it out"
+        raise InputError(msg)
     if method == "decocc":
         from ..decocc import DECOCC
 
-        return DECOCC.thesis(seed=seed) if preset == "thesis" else DECOCC(seed=seed)
+        return DECOCC.thesis(seed=seed) if preset == "thesis" else DECOCC(seed=seed, **settings)
     if method == "kmeans":
         from ..classic.kmeans import KMeansClassifier
 

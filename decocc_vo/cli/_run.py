@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..exceptions import InputError, ServiceError
-from ._methods import METHODS, PRESETS, make_method
+from ._methods import FIRST, METHODS, PRESETS, make_method
 from ._show import as_json, as_text
 from ._sources import (
     add_region_arguments,
@@ -53,6 +53,12 @@ def add_arguments(parser):
     method.add_argument("--preset", choices=PRESETS, default="default", help="thesis: the published recipe of DECOCC")
     method.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default: 0)")
     method.add_argument(
+        "--first", choices=FIRST, help="first clustering, which says where to look (default: density, its peaks)"
+    )
+    method.add_argument(
+        "--no-photometry", action="store_true", help="leave magnitudes and colours out: a selection without them"
+    )
+    method.add_argument(
         "--compilation-cache", metavar="DIR", help="folder in which JAX keeps compiled programs for the next run"
     )
     out = parser.add_argument_group("results")
@@ -68,7 +74,9 @@ def add_arguments(parser):
 
 def run(options):
     """Run the command; returns the exit code."""
-    method = make_method(options.method, options.preset, options.seed)
+    settings = {"first": options.first} if options.first else {}
+    settings |= {"photometry": False} if options.no_photometry else {}
+    method = make_method(options.method, options.preset, options.seed, **settings)
     if options.hub and options.send is None:
         msg = "'hub' starts a hub for 'send', and there is nothing to send; add --send topcat"
         raise InputError(msg)

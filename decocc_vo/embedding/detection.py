@@ -241,7 +241,7 @@ def straighten(fit, obs, seed=0):
         if before is None and perspective.amplitude(obs.xy) < intrinsic_dispersion(perspective.parallax)[0]:
             return fit
         if before is not None and np.abs(perspective.velocity - before.velocity).max() < _SETTLED:
-            return fit
+            break
         x, cov = perspective.straighten(obs.x, obs.cov, obs.xy)
         embedding = Embedding.of(x, cov, fit.embedding.sky, obs.footprint, seed)
         place = np.append(perspective.parallax * perspective.velocity[:2] / AU_YR, perspective.parallax)
@@ -256,9 +256,9 @@ def straighten(fit, obs, seed=0):
         )
         fit = _run(embedding, start, prior, place, dispersion, _CANDIDATE_STEPS, _WARM // 2, seed)
         fit = replace(fit, perspective=perspective)
-        if not evidence(fit) > evidence(first):  # nor where the members were lost, and nothing is left to fit
+        if not fit.probability.sum() > 3:  # the members were lost, and nothing is left to fit
             return first
-    return fit
+    return fit if evidence(fit) > evidence(first) else first
 
 
 def evidence(fit):
