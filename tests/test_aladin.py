@@ -60,8 +60,7 @@ def desktop(tmp_path_factory):
                 90,
             )
             sky("place", "Aladin", 0, 0, 1000, 900)
-            if "Load New Table" in tables("windows"):
-                tables("hide", "Load New Table")
+            tables.ask("hide", "Load New Table")  # if it is still there
             tables("place", "TOPCAT", 1000, 0, 800, 330)
             with desk.session:
                 yield desk
