@@ -232,33 +232,43 @@ def straighten(fit, obs, seed=0):
     fit : Fit
         The same one where perspective does not matter, or does not hold its members together better.
     """
-    first = fit
+    rows, weight = _choose(fit.embedding, fit.mean, fit.dispersion, _FINAL_STARS, seed)
+    # A large table settles with some of its stars; all of them have the last word.
+    some, sky, probability = obs.take(rows), fit.embedding.sky[rows], fit.probability[rows]
+    now = fit
     for _ in range(_PERSPECTIVE_ROUNDS):
-        width = float(fit.model.radius) * np.radians(obs.footprint / 60.0)
-        depth = np.hypot(0.7 * width * max(fit.mean[2], 0.0), 0.02)
-        perspective = fit_perspective(obs.x, obs.cov, obs.xy, fit.probability, obs.declination, depth)
-        before = fit.perspective
-        if before is None and perspective.amplitude(obs.xy) < intrinsic_dispersion(perspective.parallax)[0]:
+        depth = np.hypot(0.7 * float(now.model.radius) * np.radians(obs.footprint / 60) * max(now.mean[2], 0.0), 0.02)
+        perspective = fit_perspective(some.x, some.cov, some.xy, weight * probability, obs.declination, depth)
+        if now is fit and perspective.amplitude(some.xy) < intrinsic_dispersion(perspective.parallax)[0]:
             return fit
+        before = now.perspective
         if before is not None and np.abs(perspective.velocity - before.velocity).max() < _SETTLED:
             break
-        x, cov = perspective.straighten(obs.x, obs.cov, obs.xy)
-        embedding = Embedding.of(x, cov, fit.embedding.sky, obs.footprint, seed)
-        place = np.append(perspective.parallax * perspective.velocity[:2] / AU_YR, perspective.parallax)
-        dispersion = np.append(np.full(2, np.hypot(0.8 * perspective.parallax / AU_YR, 0.05)), depth)
-        prior = _prior(embedding, place, dispersion)
-        start = fit.model._replace(
-            mean=embedding.forward(place),
-            scatter=prior.scatter,
-            field_mean=embedding.field[0],
-            field_scatter=embedding.field[1],
-            field_weight=embedding.field[2],
-        )
-        fit = _run(embedding, start, prior, place, dispersion, _CANDIDATE_STEPS, _WARM // 2, seed)
-        fit = replace(fit, perspective=perspective)
-        if not fit.probability.sum() > 3:  # the members were lost, and nothing is left to fit
-            return first
-    return fit if evidence(fit) > evidence(first) else first
+        now = _fit_straight(now, perspective, depth, some, sky, seed, weight)
+        probability = now.probability
+        if not weight @ probability > 3:  # the members were lost, and nothing is left to fit
+            return fit
+    if now is not fit and len(rows) < len(obs):
+        now = _fit_straight(now, now.perspective, depth, obs, fit.embedding.sky, seed)
+    return now if evidence(now) > evidence(fit) else fit
+
+
+def _fit_straight(fit, perspective, depth, obs, sky, seed, weight=None):
+    """Fit the mixture to motions with a perspective taken out, from where a fit ended."""
+    x, cov = perspective.straighten(obs.x, obs.cov, obs.xy)
+    embedding = Embedding.of(x, cov, sky, obs.footprint, seed)
+    place = np.append(perspective.parallax * perspective.velocity[:2] / AU_YR, perspective.parallax)
+    dispersion = np.append(np.full(2, np.hypot(0.8 * perspective.parallax / AU_YR, 0.05)), depth)
+    prior = _prior(embedding, place, dispersion)
+    start = fit.model._replace(
+        mean=embedding.forward(place),
+        scatter=prior.scatter,
+        field_mean=embedding.field[0],
+        field_scatter=embedding.field[1],
+        field_weight=embedding.field[2],
+    )
+    again = _run(embedding, start, prior, place, dispersion, _CANDIDATE_STEPS, _WARM // 2, seed, draws=weight)
+    return replace(again, perspective=perspective)
 
 
 def evidence(fit):

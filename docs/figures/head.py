@@ -5,7 +5,7 @@ import numpy as np
 from field import BLUE, ORANGE, example
 
 from decocc_vo.embedding.context import context_features
-from decocc_vo.embedding.head import BLEND, correct, embed, load_head
+from decocc_vo.embedding.head import BLEND, OFFSET, correct, embed, load_head
 
 obs, fit, truth = example()
 rows, features = context_features(fit, obs)
@@ -22,7 +22,7 @@ for group, shade, marker, label in groups:
 reach = between / 2 + 4
 grid = np.linspace(-reach, reach, 200)
 ratio = np.log1p((grid + between / 2) ** 2) - np.log1p((grid - between / 2) ** 2)
-space.plot(grid, -BLEND * ratio, color="black", linewidth=1.2)
+space.plot(grid, -BLEND * ratio - OFFSET, color="black", linewidth=1.2)
 space.axhline(0, color="black", linewidth=0.9, linestyle=(0, (4, 3)))
 space.text(0.97 * reach, 0.15, "mixture alone", ha="right", va="bottom")
 space.text(0.97 * reach, -3.2, "with the head", ha="right", va="top")
