@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .candidates import thin
+
 __all__ = ["FEATURES", "NEAR", "context_features", "without_photometry"]
 
 NEAR = -7.0
@@ -79,20 +81,39 @@ def _log_ratio(a, b):
     return np.log(a + 0.3) - np.log(b + 0.3)
 
 
-def _colour_features(near, probability, mag, colour):
+def _sample(near, n, seed):
+    """Rows that stand for a large table, and how many each stands for: near stars and others are thinned apart."""
+    if n <= _MOST:
+        return np.arange(n), np.ones(n)
+    is_near = np.zeros(n, bool)
+    is_near[near] = True
+    parts = [part[thin(len(part), _MOST // 2, seed)] for part in (near, np.flatnonzero(~is_near))]
+    weights = [
+        np.full(len(part), total / max(len(part), 1))
+        for part, total in zip(parts, (len(near), n - len(near)), strict=True)
+    ]
+    rows, weights = np.concatenate(parts), np.concatenate(weights)
+    order = np.argsort(rows)
+    return rows[order], weights[order]
+
+
+def _colour_features(near, probability, mag, colour, sample, stands_for):
     """Log ratio and log count of members against field around each star in the colour-magnitude diagram."""
     known = np.isfinite(mag) & np.isfinite(colour)
     ratio, count = np.zeros(len(near)), np.zeros(len(near))
     rows = np.flatnonzero(known[near])
     if len(rows) < 10:
         return ratio, count, np.zeros(len(near))
-    points, p = np.stack([mag, colour], axis=1)[known], probability[known]
+    sample, stands_for = sample[known[sample]], stands_for[known[sample]]
+    points, p = np.stack([mag, colour], axis=1)[sample], probability[sample]
+    weights = np.stack([p, 1 - p], axis=1) * stands_for[:, None]
+    p = probability[known]
     mine, own = np.stack([mag, colour], axis=1)[near[rows]], probability[near[rows]]
     error = np.interp(mine[:, 0], _COLOUR_ERROR_G, _COLOUR_ERROR)
     for kernel in _KERNELS:
         # Both the star and its neighbours have errors.
         width = np.square(kernel) + np.stack([0 * error, 2 * error**2], axis=1)
-        sums = _kernel_sums(mine, width, points, np.stack([p, 1 - p], axis=1))
+        sums = _kernel_sums(mine, width, points, weights)
         members, field = np.maximum(sums[:, 0] - own, 0), np.maximum(sums[:, 1] - (1 - own), 0)
         ratio[rows] += 0.5 * (_log_ratio(members, p.sum()) - _log_ratio(field, (1 - p).sum()))
         count[rows] += 0.5 * np.log(members + 0.3)
@@ -139,19 +160,18 @@ def context_features(fit, obs, seed=0):
     outer = profile < max(0.3, float(np.quantile(profile, 0.3)))
     zones = np.stack([inner, ~inner & ~outer, outer], axis=1).astype(float)
     area = np.array([np.mean(zone[excluded]) if excluded.any() else 1.0 for zone in zones.T])
-    sample = np.arange(len(z))
-    if len(z) > _MOST:
-        sample = np.sort(np.random.default_rng(seed).permutation(len(z))[:_MOST])
-    scale = len(z) / len(sample)
+    sample, stands_for = _sample(near, len(z), seed)
     variance = error**2 + scatter
-    weights = np.concatenate([zones, probability[:, None]], axis=1)[sample] * scale
+    weights = np.concatenate([zones, probability[:, None]], axis=1)[sample] * stands_for[:, None]
     sums = _kernel_sums(z[near], variance, z[sample], weights)
     sums = np.maximum(sums - np.concatenate([zones, probability[:, None]], axis=1)[near], 0)
     counts, area = sums[:, :3], area + 1e-3
     density = (counts + 0.3 * area) / area
     # What the field's model expects of such a kernel, a star of the whole footprint.
     expected = len(z) * np.exp(scores.log_field[near]) * np.sqrt((2 * np.pi) ** 3 * np.prod(variance, axis=1)) + 0.3
-    colour_ratio, colour_count, colour_known = _colour_features(near, probability, obs.mag, obs.colour)
+    colour_ratio, colour_count, colour_known = _colour_features(
+        near, probability, obs.mag, obs.colour, sample, stands_for
+    )
 
     total = probability.sum()
     mag = np.where(np.isfinite(obs.mag), obs.mag, np.nanmedian(obs.mag) if np.isfinite(obs.mag).any() else 0.0)
