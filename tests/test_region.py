@@ -232,6 +232,11 @@ class TestText:
     def test_radius(self, text):
         assert ClusterRegion.from_text("1 2", text).radius_deg == pytest.approx(1.0)
 
+    @pytest.mark.parametrize("text", ["24h00m00s +00d00m00s", "23h59m60s 0d00m00s", "24 00 00 +00 00 00"])
+    def test_what_rounding_writes_is_read(self, text):
+        center = ClusterRegion.from_text(text, "1deg").center
+        assert center.separation(SkyCoord(0, 0, unit="deg")) < 1 * u.uas
+
     @given(longitudes, latitudes, radii)
     def test_round_trip(self, ra, dec, radius):
         region = ClusterRegion.from_text(f"{ra!r} {dec!r}", f"{radius!r}deg")

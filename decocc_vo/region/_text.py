@@ -1,10 +1,11 @@
 """Positions and angles as people write them."""
 
 import re
+import warnings
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import Angle, SkyCoord
+from astropy.coordinates import Angle, IllegalHourWarning, IllegalMinuteWarning, IllegalSecondWarning, SkyCoord
 
 from ..exceptions import InputError
 
@@ -40,7 +41,11 @@ def _angle(words, unit):
     try:
         return Angle(float(*words), unit)
     except (ValueError, TypeError):  # more than a plain number
-        return Angle(" ".join(words), unit)
+        with warnings.catch_warnings():
+            # 24h00m00s and 59m60s, as rounding writes them, are on the sky.
+            for category in (IllegalHourWarning, IllegalMinuteWarning, IllegalSecondWarning):
+                warnings.simplefilter("ignore", category)
+            return Angle(" ".join(words), unit)
 
 
 def _halve(words):
