@@ -76,6 +76,11 @@ def assert_same_meta(got, want):
             assert_same_meta(got[key], want[key])
     elif isinstance(want, np.ndarray):
         assert_array_equal(got, want)
+    elif isinstance(want, list | tuple):  # a NaN in it is not equal to itself
+        assert type(got) is type(want)
+        assert len(got) == len(want)
+        for one, other in zip(got, want, strict=True):
+            assert_same_meta(one, other)
     else:
         assert got == want or (got != got and want != want)
 
@@ -354,6 +359,13 @@ def test_fits_header_tells_units_ucds_and_provenance(tmp_path):
     assert header["TUNIT4"] == "mas yr-1"
     assert (header["RELEASE"], header["REFEPOCH"]) == ("Gaia DR3", EPOCH)
     assert "decocc.seed = 0" in header["INFO*"].values()
+
+
+def test_fits_header_holds_the_version_of_a_changed_tree(tmp_path, monkeypatch):
+    version = "0.1.dev113+g02cb81f17.d20261125"
+    monkeypatch.setattr("decocc_vo.votable._files.__version__", version)
+    write_table(result_table(), tmp_path / "stars.fits")
+    assert fits.getheader(tmp_path / "stars.fits", 1)["ORIGIN"] == f"decocc_vo {version}"
 
 
 def test_null_of_a_fits_integer_is_no_value_of_the_column(tmp_path):

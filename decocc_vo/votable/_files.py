@@ -157,7 +157,7 @@ def _write_fits(stars, path):
     with fits.open(buffer) as hdus:
         header = hdus[1].header
         header["EXTNAME"] = "STARS"
-        header["ORIGIN"] = (f"decocc_vo {__version__}", "program that wrote this table")
+        header["ORIGIN"] = f"decocc_vo {__version__}"
         header["RADESYS"] = "ICRS"
         for i, column in enumerate(stars.itercols(), start=1):
             for key, text in (("TUCD", column.meta.get("ucd")), ("TCOMM", column.description)):
