@@ -23,10 +23,9 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
 from decocc_vo import pretrain
-from decocc_vo.columns import canonical_order, floats, parallax_zero_point
+from decocc_vo.columns import parallax_zero_point
 from decocc_vo.embedding import candidates, detection, features, head, mixture, search
 from decocc_vo.embedding.context import FEATURES, without_photometry
-from decocc_vo.simulate import inject_cluster
 
 NEIGHBOURS = ("inner_to_outer", "middle_to_outer", "inner_to_model", "outer_to_model", "neighbours")
 
@@ -44,20 +43,16 @@ def problems(fields, examples, simulations, seed=0):
         entry = backgrounds[int(rng.integers(len(backgrounds)))]
         stars, region = pretrain.read_field(entry, fields)
         kept = np.load(examples / f"real_{entry['name']}.npz")
-        field = pretrain.field_for_simulation(stars[(kept["lab"] != 1) & (kept["p"] < 0.05)], rng)
+        field = pretrain.field_for_simulation(pretrain.without_cluster(stars, kept["lab"], kept["p"]), rng)
         cluster = pretrain.draw_cluster(field, region, rng)
-        stars = inject_cluster(field, region, cluster, int(rng.integers(2**31)))
-        stars = stars[canonical_order(stars)]
-        truth = np.asarray(stars["is_member"], int)
-        stars["parallax"] = floats(stars["parallax"]) + np.where(truth == 1, parallax_zero_point(stars), 0.0)
+        stars, truth, _ = pretrain.simulated(field, region, cluster, int(rng.integers(2**31)))
         yield f"simulation_{number}", stars, region, truth
 
 
 def f1(truth, p):
     """F1 at p >= 0.5 over the stars that are scored."""
     scored = truth >= 0
-    member, chosen = truth[scored] == 1, p[scored] >= 0.5
-    return 2 * np.sum(member & chosen) / max(member.sum() + chosen.sum(), 1)
+    return pretrain.f1(truth[scored] == 1, p[scored] >= 0.5)
 
 
 def average_precision(truth, p):

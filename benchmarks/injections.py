@@ -24,9 +24,8 @@ from astropy.coordinates import SkyCoord
 from astropy.utils.exceptions import AstropyUserWarning
 
 from decocc_vo import DECOCC, ClusterRegion, InputError
-from decocc_vo.columns import floats, parallax_zero_point
-from decocc_vo.pretrain import draw_cluster, read_field, read_labels
-from decocc_vo.simulate import inject_cluster, shuffle_positions, simulate_field
+from decocc_vo.pretrain import draw_cluster, f1, read_field, read_labels, simulated, without_cluster
+from decocc_vo.simulate import shuffle_positions, simulate_field
 
 SIZES = ((10, 18), (18, 30), (30, 100), (100, 300), (300, 3001))
 
@@ -35,7 +34,7 @@ def empty_field(entry, fields):
     """Stars of a real field without listed and probable members, and its region."""
     stars, region = read_field(entry, fields)
     probability = np.ma.filled(DECOCC().fit(stars, region).table["membership_prob"], 0.0)
-    return stars[(read_labels(entry, fields, stars) != 1) & (probability < 0.05)], region
+    return without_cluster(stars, read_labels(entry, fields, stars), probability), region
 
 
 def injected(field, region, rng):
@@ -46,11 +45,8 @@ def injected(field, region, rng):
     field = shuffle_positions(field[np.sort(rng.permutation(len(field))[:rest])], int(rng.integers(2**31)))
     members = int(np.clip(wanted, 10, max(rest, 10)))
     cluster = draw_cluster(field, region, rng, members=members)
-    stars = inject_cluster(field, region, cluster, int(rng.integers(2**31)))
-    truth = np.asarray(stars["is_member"]) == 1
-    # Simulated parallaxes have no zero point of their own.
-    stars["parallax"] = floats(stars["parallax"]) + np.where(truth, parallax_zero_point(stars), 0.0)
-    return stars, truth, cluster
+    stars, truth, _ = simulated(field, region, cluster, int(rng.integers(2**31)))
+    return stars, truth == 1, cluster
 
 
 def significance(result):
@@ -81,7 +77,7 @@ def run_clusters(backgrounds, number, seed):
                 "radius": cluster.radius,
                 "dispersion": cluster.dispersion,
                 "significance": significance(result),
-                "f1": float(2 * np.sum(chosen & truth) / (chosen.sum() + truth.sum())),
+                "f1": float(f1(chosen, truth)),
                 "sum_p": float(p.sum()),
                 "truth": truth,
                 "p": p,
@@ -128,11 +124,11 @@ def report_clusters(rows):
     for low, high in SIZES:
         part = [row for row in rows if low <= row["members"] < high]
         if part:
-            f1 = np.array([row["f1"] for row in part])
+            scores = np.array([row["f1"] for row in part])
             total = np.array([row["sum_p"] / row["members"] for row in part])
             print(
-                f"  {low:4d} to {high - 1:4d} members: {len(part):4d} clusters, {np.sum(f1 < 0.3):3d} lost, "
-                f"mean F1 {f1.mean():.4f}, of those found {f1[f1 >= 0.3].mean():.4f}, "
+                f"  {low:4d} to {high - 1:4d} members: {len(part):4d} clusters, {np.sum(scores < 0.3):3d} lost, "
+                f"mean F1 {scores.mean():.4f}, of those found {scores[scores >= 0.3].mean():.4f}, "
                 f"sum of p within 10 % in {np.mean(np.abs(total - 1) < 0.1):.1%}"
             )
     truth = np.concatenate([row["truth"] for row in rows])

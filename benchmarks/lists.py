@@ -17,11 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from decocc_vo import read_stars
-
-
-def f1(one, other):
-    """F1 of two selections; symmetric."""
-    return 2 * np.sum(one & other) / max(one.sum() + other.sum(), 1)
+from decocc_vo.pretrain import f1
 
 
 def agreement(fields):

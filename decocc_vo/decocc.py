@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from .columns import canonical_order, conform, parallax_zero_point, usable_rows
+from .embedding.candidates import FIRST
 from .exceptions import InputError
 from .membership import Candidate, assemble, requires
 from .region import ClusterRegion
 
 __all__ = ["DECOCC", "ThesisDECOCC"]
-
-FIRST = ("density", "hdbscan", "kmeans")
 
 _FEWEST = 20  # stars under which no field can be told from a cluster
 

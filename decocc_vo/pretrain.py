@@ -35,6 +35,7 @@ __all__ = [
     "cross_validate",
     "draw_cluster",
     "example",
+    "f1",
     "field_for_simulation",
     "load_examples",
     "main",
@@ -42,8 +43,10 @@ __all__ = [
     "read_field",
     "read_labels",
     "real_example",
+    "simulated",
     "solve",
     "train",
+    "without_cluster",
 ]
 
 _FIELD_STARS = 80, 4_000  # a field is thinned to: small ones teach as much and cost less
@@ -107,6 +110,26 @@ def solve(obs, seed=0):
     return fits[0] if fits else None
 
 
+def simulated(field, region, cluster, seed):
+    """Inject a cluster: the stars in canonical order, who is a member (1, 0), and the parallax zero points."""
+    stars = inject_cluster(field, region, cluster, seed)
+    stars = stars[canonical_order(stars)]
+    truth, zero_point = np.asarray(stars["is_member"], int), parallax_zero_point(stars)
+    # Simulated parallaxes have no zero point of their own.
+    stars["parallax"] = floats(stars["parallax"]) + np.where(truth == 1, zero_point, 0.0)
+    return stars, truth, zero_point
+
+
+def without_cluster(stars, label, probability):
+    """Leave out the listed and the probable members of a real field."""
+    return stars[(label != 1) & (probability < 0.05)]
+
+
+def f1(one, other):
+    """F1 of two selections of the same stars, which is symmetric; 0 for two that are empty."""
+    return 2 * np.sum(one & other) / max(one.sum() + other.sum(), 1)
+
+
 def example(field, region, cluster, seed):
     """
     Simulate a field with a cluster, and return what the head would see of it.
@@ -117,18 +140,10 @@ def example(field, region, cluster, seed):
         ``X`` features and ``y`` truth of the stars near the cluster, ``near`` their rows, ``lab`` the truth and ``p``
         the mixture's probability of all; None if the mixture does not find the cluster.
     """
-    stars = inject_cluster(field, region, cluster, seed)
-    stars = stars[canonical_order(stars)]
-    zero_point = parallax_zero_point(stars)
-    # Simulated parallaxes have no zero point of their own.
-    stars["parallax"] = floats(stars["parallax"]) + np.where(stars["is_member"] == 1, zero_point, 0.0)
+    stars, truth, zero_point = simulated(field, region, cluster, seed)
     obs = observables(stars, region, zero_point)
     fit = solve(obs)
-    truth = np.asarray(stars["is_member"], int)
-    if fit is None:
-        return None
-    member = fit.probability >= 0.5
-    if 2 * np.sum(member & (truth == 1)) / (member.sum() + truth.sum()) < _LOST:
+    if fit is None or f1(fit.probability >= 0.5, truth == 1) < _LOST:
         return None
     near, features = context_features(fit, obs)
     return {"X": features, "y": truth[near], "near": near, "lab": truth, "p": fit.probability, "E": evidence(fit)}
@@ -216,8 +231,7 @@ def _write_simulation(number, seed, manifest, fields, folder):
     if "phot_g_mean_mag" not in stars.colnames:  # Hipparcos: its errors do not follow from G
         return
     real = np.load(folder / f"real_{entry['name']}.npz")
-    empty = stars[(real["lab"] != 1) & (real["p"] < 0.05)]
-    field = field_for_simulation(empty, rng)
+    field = field_for_simulation(without_cluster(stars, real["lab"], real["p"]), rng)
     cluster = draw_cluster(field, region, rng)
     try:
         made = example(field, region, cluster, int(rng.integers(2**31)))
@@ -356,15 +370,16 @@ def main(args=None):
 def _report(simulated):
     """Print how the head does on exact truth, beside the mixture alone."""
     for name, column in (("mixture", 1), ("with the head", 2)):
-        f1, totals = [], []
+        scores, totals = [], []
         for item in simulated:
             truth, chosen = item[0] == 1, item[column] >= 0.5
-            f1.append(2 * np.sum(truth & chosen) / (truth.sum() + chosen.sum()))
+            scores.append(f1(truth, chosen))
             totals.append(item[column].sum() / truth.sum())
         truth = np.concatenate([item[0] for item in simulated])
         probability = np.concatenate([item[column] for item in simulated])
         print(
-            f"{name}: {len(f1)} simulations, mean F1 {np.mean(f1):.4f}, 10th percentile {np.quantile(f1, 0.1):.3f}, "
+            f"{name}: {len(scores)} simulations, mean F1 {np.mean(scores):.4f}, "
+            f"10th percentile {np.quantile(scores, 0.1):.3f}, "
             f"sum of p within 10 % of the truth in {np.mean(np.abs(np.array(totals) - 1) < 0.1):.1%}"
         )
         bins = np.clip((probability * 10).astype(int), 0, 9)

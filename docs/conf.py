@@ -9,6 +9,7 @@ from sphinx_astropy.conf.v3 import *  # noqa: F403
 import decocc_vo
 from decocc_vo import COLUMNS, RELEASES
 from decocc_vo.membership import summary_table
+from decocc_vo.plot._figures import _STYLE
 
 project = "decocc_vo"
 author = "The decocc_vo developers"
@@ -43,21 +44,7 @@ html_theme_options = {"navigation_with_keys": False}
 # Figures are drawn when the documentation is built, by the scripts in docs/figures.
 plot_formats = [("png", 200)]
 plot_html_show_formats = plot_html_show_source_link = False
-plot_rcparams = {
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "axes.titlesize": 8,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.fontsize": 7.5,
-    "axes.linewidth": 0.6,
-    "xtick.direction": "in",
-    "ytick.direction": "in",
-    "xtick.top": True,
-    "ytick.right": True,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-}
+plot_rcparams = _STYLE | {"xtick.labelsize": 7.5, "ytick.labelsize": 7.5, "legend.fontsize": 7.5}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .perspective import AU_YR
 
-__all__ = ["Peak", "find_peaks", "intrinsic_dispersion", "thin"]
+__all__ = ["FIRST", "Peak", "find_peaks", "intrinsic_dispersion", "thin", "thin_apart"]
 
 _NEIGHBOURS = (8, 16, 32)
 _SKY_WEIGHTS = (0.0, 1.5, 6.0)  # units of the embedding a footprint radius counts for, when peaks are looked for
@@ -70,6 +70,39 @@ def thin(n, keep, seed):
     return np.sort(np.random.default_rng(seed).permutation(n)[:keep])
 
 
+def thin_apart(parts, keeps, seed):
+    """
+    Thin parts of a table each to its own number of rows.
+
+    Parameters
+    ----------
+    parts : sequence of `~numpy.ndarray`
+        Rows of each part, disjoint.
+    keeps : sequence of int
+        How many of each to keep at most.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    rows, weight : `~numpy.ndarray`
+        The rows kept, sorted, and how many rows each stands for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from decocc_vo.embedding.candidates import thin_apart
+    >>> rows, weight = thin_apart((np.array([0, 5]), np.array([1, 2, 3, 4])), (2, 1), seed=0)
+    >>> len(rows), weight.sum(), weight[rows == 5]
+    (3, np.float64(6.0), array([1.]))
+    """
+    kept = [part[thin(len(part), keep, seed)] for part, keep in zip(parts, keeps, strict=True)]
+    weight = [np.full(len(few), len(part) / max(len(few), 1)) for part, few in zip(parts, kept, strict=True)]
+    rows, weight = np.concatenate(kept), np.concatenate(weight)
+    order = np.argsort(rows)
+    return rows[order], weight[order]
+
+
 def _peaks_of(points, _seed):
     """
     Neighbours of the points denser than all their k nearest neighbours, for each k.
@@ -121,6 +154,8 @@ def _hdbscan_of(points, _seed):
 
 
 _FIRST = {"density": _peaks_of, "hdbscan": _hdbscan_of, "kmeans": _kmeans_of}
+FIRST = tuple(_FIRST)
+"""Names of the first clusterings."""
 
 
 def find_peaks(obs, embedding, seed=0, most=8, search=12_000, first="density"):
@@ -176,10 +211,9 @@ def find_peaks(obs, embedding, seed=0, most=8, search=12_000, first="density"):
     peaks = []
     for rows in samples:
         z, sky = embedding.z[rows], obs.xy[rows] / obs.footprint
-        trials = []
+        both, trials = np.hstack([z, sky]), []
         for weight in _SKY_WEIGHTS:
             points = np.hstack([z, weight * sky]) if weight else z
-            both = np.hstack([z, sky])
             trials += [np.median(both[around], axis=0) for around in _FIRST[first](points, seed)]
         if trials:
             matched = _Filter(embedding, rows, sky, field[rows], seed)
@@ -219,7 +253,8 @@ class _Filter:
             Rows that may be members, and their probability.
         """
         z0, place = trial[:3], trial[3:]
-        scatter = (self.embedding.slope(self.x_of(z0)) * intrinsic_dispersion(self.x_of(z0)[2])) ** 2
+        x = self.embedding.inverse(z0)
+        scatter = (self.embedding.slope(x) * intrinsic_dispersion(x[2])) ** 2
         width2 = self.variance + scatter
         distance2 = np.sum((self.z - z0) ** 2 / width2, axis=1)
         near = np.flatnonzero(distance2 < _NEAR2)
@@ -244,11 +279,7 @@ class _Filter:
         concentration = float(np.log1p(kinematic * (profile[radius] - 1)).sum())
         return gain, concentration, float(share.sum()), near, share
 
-    def x_of(self, z0):
-        """Motions and parallax of a place in the embedding."""
-        return self.embedding.inverse(z0)
-
-    def moved(self, trial, near, share):
+    def moved(self, near, share):
         """The place of the stars that the filter takes for members."""
         weight = share[:, None] / (self.variance[near] + 1e-6)
         z0 = np.sum(weight * self.z[near], axis=0) / np.sum(weight, axis=0)
@@ -259,7 +290,7 @@ class _Filter:
         first = [(found[0], tuple(trial)) for trial in trials if (found := self.match(trial)) is not None]
         peaks, tried = [], []
         for _, trial in sorted(first, reverse=True):
-            here = self.x_of(np.array(trial[:3])), np.array(trial[3:])
+            here = self.embedding.inverse(np.array(trial[:3])), np.array(trial[3:])
             if any(_same_place(here, other, self.error) for other in tried):
                 continue
             tried.append(here)
@@ -270,12 +301,13 @@ class _Filter:
                     break
                 if best is None or found[0] > best[1][0]:
                     best = trial, found
-                trial = self.moved(trial, *found[3:])
+                trial = self.moved(*found[3:])
             if best is not None:
                 place, (gain, concentration, count, *_) = best
                 count = max(count, 3.0) * n / len(self.z)
-                peaks.append(Peak(self.x_of(place[:3]), place[3:] * footprint, count, gain, concentration))
-                tried.append((peaks[-1].x, place[3:]))
+                x = self.embedding.inverse(place[:3])
+                peaks.append(Peak(x, place[3:] * footprint, count, gain, concentration))
+                tried.append((x, place[3:]))
             if len(peaks) == _RECENTRED:
                 break
         return peaks

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .candidates import thin
+from .candidates import thin_apart
 
 __all__ = ["FEATURES", "NEAR", "context_features", "without_photometry"]
 
@@ -85,16 +85,8 @@ def _sample(near, n, seed):
     """Rows that stand for a large table, and how many each stands for: near stars and others are thinned apart."""
     if n <= _MOST:
         return np.arange(n), np.ones(n)
-    is_near = np.zeros(n, bool)
-    is_near[near] = True
-    parts = [part[thin(len(part), _MOST // 2, seed)] for part in (near, np.flatnonzero(~is_near))]
-    weights = [
-        np.full(len(part), total / max(len(part), 1))
-        for part, total in zip(parts, (len(near), n - len(near)), strict=True)
-    ]
-    rows, weights = np.concatenate(parts), np.concatenate(weights)
-    order = np.argsort(rows)
-    return rows[order], weights[order]
+    others = np.setdiff1d(np.arange(n), near, assume_unique=True)
+    return thin_apart((near, others), (_MOST // 2, _MOST // 2), seed)
 
 
 def _colour_features(near, probability, mag, colour, sample, stands_for):
@@ -162,9 +154,9 @@ def context_features(fit, obs, seed=0):
     area = np.array([np.mean(zone[excluded]) if excluded.any() else 1.0 for zone in zones.T])
     sample, stands_for = _sample(near, len(z), seed)
     variance = error**2 + scatter
-    weights = np.concatenate([zones, probability[:, None]], axis=1)[sample] * stands_for[:, None]
-    sums = _kernel_sums(z[near], variance, z[sample], weights)
-    sums = np.maximum(sums - np.concatenate([zones, probability[:, None]], axis=1)[near], 0)
+    counted = np.concatenate([zones, probability[:, None]], axis=1)
+    sums = _kernel_sums(z[near], variance, z[sample], counted[sample] * stands_for[:, None])
+    sums = np.maximum(sums - counted[near], 0)
     counts, area = sums[:, :3], area + 1e-3
     density = (counts + 0.3 * area) / area
     # What the field's model expects of such a kernel, a star of the whole footprint.

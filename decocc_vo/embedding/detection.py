@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .candidates import intrinsic_dispersion, thin
+from .candidates import intrinsic_dispersion, thin, thin_apart
 from .features import arcsinh_features
 from .mixture import Mixture, Prior, Scores, Stars, fit_mixture, score_stars
 from .perspective import AU_YR, Perspective, fit_perspective
@@ -132,12 +132,7 @@ def _choose(embedding, place, dispersion, most, seed):
     near = np.sum((embedding.x - place) ** 2 / width2, axis=1) < _NEAR**2
     near, far = np.flatnonzero(near), np.flatnonzero(~near)
     keep_near = max(2 * most // 3, most - len(far))
-    rows = [near[thin(len(near), keep_near, seed)]]
-    rows.append(far[thin(len(far), most - len(rows[0]), seed)])
-    weights = [np.full(len(kept), len(part) / max(len(kept), 1)) for part, kept in zip((near, far), rows, strict=True)]
-    rows, weights = np.concatenate(rows), np.concatenate(weights)
-    order = np.argsort(rows)
-    return rows[order], weights[order]
+    return thin_apart((near, far), (keep_near, most - min(len(near), keep_near)), seed)
 
 
 def _prior(embedding, place, dispersion):
