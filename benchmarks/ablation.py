@@ -19,6 +19,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
@@ -60,6 +61,17 @@ def average_precision(truth, p):
     scored = truth >= 0
     member = (truth[scored] == 1)[np.argsort(-p[scored], kind="stable")]
     return float(np.sum(np.cumsum(member) / np.arange(1, len(member) + 1) * member) / max(member.sum(), 1))
+
+
+@contextlib.contextmanager
+def applied(patches):
+    """Change the method, and nothing compiled before or after."""
+    with contextlib.ExitStack() as stack:
+        for change in patches:
+            stack.enter_context(change)
+        jax.clear_caches()
+        yield
+    jax.clear_caches()
 
 
 # -- the mixture ------------------------------------------------------------------------------------------------------
@@ -129,10 +141,7 @@ def run_mixture(fields, examples, simulations):
     """(F1, AP) of every field and simulation, by variant; a field without an answer has none."""
     results = {}
     for name, patches in MIXTURE.items():
-        with contextlib.ExitStack() as stack:
-            for change in patches:
-                stack.enter_context(change)
-            jax.clear_caches()
+        with applied(patches):
             answers = {}
             for field, stars, region, truth in problems(fields, examples, simulations):
                 fit = pretrain.solve(features.observables(stars, region, parallax_zero_point(stars)))
@@ -140,7 +149,6 @@ def run_mixture(fields, examples, simulations):
                 answers[field] = f1(truth, p), average_precision(truth, p)
             results[name] = answers
         print(line(name, answers, results["all stages"]), flush=True)
-    jax.clear_caches()
     return results
 
 
@@ -159,18 +167,29 @@ def without(*names):
     return change
 
 
+def answered(weights, x):
+    """The answer of the networks, as the method gives it."""
+    return head.agreed(x[:, 0], head.correct(weights, x))
+
+
 def sharpened(weights, x, rounds=3, share=0.5):
     """
     Self-training on a field without labels: the target distribution of Deep Embedded Clustering.
 
     The answers of the field's stars are sharpened, p^2 over the group's sum, and the head's logit is drawn to them.
     """
-    logit = head.correct(weights, x).mean(axis=0)
+    logit = answered(weights, x)
     for _ in range(rounds):
         q = 1 / (1 + np.exp(-logit))
         member, field = q**2 / max(q.sum(), 1e-9), (1 - q) ** 2 / max((1 - q).sum(), 1e-9)
         logit = (1 - share) * logit + share * np.log((member + 1e-12) / (field + 1e-12))
     return logit
+
+
+def students_t(self, x):
+    """Log ratio of Student's t kernels of one degree of freedom, those of the published recipe."""
+    distance2 = jnp.sum((self.encode(x)[..., None, :] - self.centres[...]) ** 2, axis=-1)
+    return jnp.log1p(distance2[..., 0]) - jnp.log1p(distance2[..., 1])
 
 
 HEAD = {
@@ -182,8 +201,9 @@ HEAD = {
     "no published labels": {"train": {"labels": False}},
     "300 simulations": {"most": 300},
     "one network": {"train": {"networks": 1}},
-    "the networks alone, no blend": {"blend": 1.0},
-    "no offset": {"offset": 0.0},
+    "Student's t kernels": {"patches": (patch.object(head.Head, "__call__", students_t),)},
+    "the field's numbers never withheld": {"patches": (patch.object(head, "_UNKNOWN", 0.0),)},
+    "plain mean of the networks": {"patches": (patch.object(head, "_DOUBT", 0.0),)},
     "self-training on each field": {"tune": sharpened},
 }
 
@@ -203,20 +223,17 @@ def run_head(examples, folds, networks, seed=0):
     for name, variant in HEAD.items():
         if networks == 1 and name == "one network":
             continue
-        change, answers = variant.get("change", lambda x: x), {}
-        changed = [item | {"X": change(item["X"])} for item in examples[: _most(examples, variant)]]
-        for number in range(folds):
-            seen = [item for item in changed if fold[item["name"]] != number]
-            weights = pretrain.train(seen, **{"networks": networks, "seed": seed} | variant.get("train", {}))
-            for item in scored:
-                if fold[item["name"]] == number:
-                    with patch.object(head, "OFFSET", variant.get("offset", head.OFFSET)):
-                        x = change(item["X"])
-                        blend = variant.get("blend", head.BLEND)
-                        tune = variant.get("tune", lambda w, x, b=blend: head.correct(w, x, b).mean(axis=0))
+        change, tune = variant.get("change", lambda x: x), variant.get("tune", answered)
+        changed, answers = [item | {"X": change(item["X"])} for item in examples[: _most(examples, variant)]], {}
+        with applied(variant.get("patches", ())):
+            for number in range(folds):
+                seen = [item for item in changed if fold[item["name"]] != number]
+                weights = pretrain.train(seen, **{"networks": networks, "seed": seed} | variant.get("train", {}))
+                for item in scored:
+                    if fold[item["name"]] == number:
                         p = item["p"].copy()
-                        p[item["near"]] = 1 / (1 + np.exp(-tune(weights, x)))
-                    answers[item["name"]] = f1(item["lab"], p), average_precision(item["lab"], p)
+                        p[item["near"]] = 1 / (1 + np.exp(-tune(weights, change(item["X"]))))
+                        answers[item["name"]] = f1(item["lab"], p), average_precision(item["lab"], p)
         results[name] = answers
         print(line(name, answers, results["all stages"]), flush=True)
     print(line("the mixture alone", results["the mixture alone"], results["all stages"]), flush=True)

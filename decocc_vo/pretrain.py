@@ -6,8 +6,10 @@ Training the head: simulated clusters in real fields without theirs, and publish
 
 import argparse
 import json
+import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from .embedding.candidates import find_peaks
 from .embedding.context import context_features, without_photometry
 from .embedding.detection import Embedding, evidence
 from .embedding.features import observables
-from .embedding.head import correct, save_head, train_heads
+from .embedding.head import agreed, correct, save_head, train_heads
 from .embedding.search import fit_candidates
 from .exceptions import InputError
 from .region import ClusterRegion
@@ -206,13 +208,27 @@ def make_examples(fields, folder, simulations, seed=0, jobs=1):
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest = json.loads((fields / "manifest.json").read_text())
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with _one_thread_each(), ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         real = [pool.submit(_write_real, entry, fields, folder) for entry in manifest]
         for job in tqdm(as_completed(real), total=len(real), desc="real fields", disable=None):
             job.result()
         made = [pool.submit(_write_simulation, n, seed, manifest, fields, folder) for n in range(simulations)]
         for job in tqdm(as_completed(made), total=simulations, desc="simulations", disable=None):
             job.result()
+
+
+@contextmanager
+def _one_thread_each():
+    """Processes started here keep to one thread each: those of several would be in each other's way."""
+    before = dict(os.environ)
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    os.environ["XLA_FLAGS"] = f"{before.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+    try:
+        yield
+    finally:
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "XLA_FLAGS"):
+            os.environ.pop(name)
+        os.environ.update(before)
 
 
 def _write_real(entry, fields, folder):
@@ -322,7 +338,8 @@ def cross_validate(examples, out, folds=4, seed=0, **options):
             if fold[str(item["cluster"])] != number:
                 continue
             probability = item["p"].copy()
-            probability[item["near"]] = 1 / (1 + np.exp(-correct(weights, item["X"]).mean(axis=0)))
+            logit = agreed(item["X"][:, 0], correct(weights, item["X"]))
+            probability[item["near"]] = 1 / (1 + np.exp(-logit))
             if item["name"].startswith("real_"):
                 found = float(item["E"]) >= DECOCC.threshold
                 table = Table({"source_id": item["source_id"], "membership_prob": probability * found})

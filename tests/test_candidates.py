@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from decocc_vo import ClusterRegion
 from decocc_vo.columns import ASTROMETRY, canonical_order, floats
-from decocc_vo.embedding.candidates import Peak, find_peaks, intrinsic_dispersion, thin
+from decocc_vo.embedding.candidates import _RECENTRED, Peak, _Filter, find_peaks, intrinsic_dispersion, thin
 from decocc_vo.embedding.detection import Embedding
 from decocc_vo.embedding.features import Observables, observables
 from decocc_vo.embedding.perspective import AU_YR
@@ -98,6 +98,29 @@ def test_two_clumps_are_the_first_two_peaks(empty):
     both = inject_cluster(inject_cluster(empty, REGION, CLUSTER, seed=1), REGION, other, seed=2)
     first = peaks_of(both)[:2]
     assert sorted(next(i for i, c in enumerate((CLUSTER, other)) if at(p, c)) for p in first) == [0, 1]
+
+
+def test_bumps_of_much_evidence_do_not_crowd_out_a_concentration(empty):
+    """The core of a field whose density is not described well has more of them than are looked at closely."""
+
+    class Made(_Filter):
+        def match(self, trial):
+            last = trial[0] == trials[-1, 0]
+            return (1.0, 30.0, 9.0, trial, None) if last else (500.0 - trial[0], 1.0, 9.0, trial, None)
+
+        def moved(self, near, _):
+            return near
+
+    obs = observables(empty[canonical_order(empty)], REGION)
+    trials = np.zeros((3 * _RECENTRED, 5))
+    trials[:, 0] = np.linspace(-5, 5, len(trials))
+    rows = np.arange(len(obs.x))
+    peaks = Made(embed(obs), rows, obs.xy / obs.footprint, np.zeros(len(rows)), 0).peaks(
+        trials, obs.footprint, len(rows)
+    )
+    assert len(peaks) == _RECENTRED
+    assert max(p.concentration for p in peaks) == 30.0
+    assert max(p.gain for p in peaks) == 505.0
 
 
 def test_the_order_of_the_rows_does_not_matter(planted):

@@ -90,14 +90,14 @@ def test_refined_again_is_the_same(planted, refined):
 
 
 def test_a_shuffled_sky_has_no_evidence(stars):
-    """The motions still clump; as a cluster that does not count without concentration, up to what chance makes."""
+    """The motions still clump; that counts for three tenths."""
     obs, _ = observed(shuffle_positions(stars, seed=1))
     embedding = embed(obs)
     fit = refine(fit_peak(embedding, np.array([-6.0, 5.0, 1.5]), np.zeros(2), 80.0))
     spatial = float(fit.scores.spatial_gain.sum())
     assert spatial < 5
     total = float(fit.scores.gain.sum())
-    assert evidence(fit) == pytest.approx(spatial + max(0.0, total - spatial - 70.0))
+    assert evidence(fit) == pytest.approx(spatial + 0.3 * (total - spatial))
     alone = simulate_field(REGION, 980, seed=5)
     alone["is_member"] = 0
     obs, _ = observed(alone)
@@ -108,7 +108,7 @@ def test_evidence_counts_each_star_by_its_weight(refined):
     spatial, gain = refined.scores.spatial_gain, refined.scores.gain
     weight = np.random.default_rng(0).uniform(0, 2, len(gain))
     heavier = type(refined)(**(vars(refined) | {"weight": weight}))
-    expected = weight @ spatial + max(0.0, weight @ gain - weight @ spatial - 70)
+    expected = 0.7 * weight @ spatial + 0.3 * weight @ gain
     assert evidence(heavier) == pytest.approx(expected)
 
 

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from scipy.special import expit
 
 from decocc_vo.embedding.context import FEATURES
-from decocc_vo.embedding.head import BLEND, LATENT, OFFSET, correct, embed, load_head, save_head, train_heads
+from decocc_vo.embedding.head import LATENT, agreed, correct, embed, load_head, save_head, train_heads
 
 N = 3000
 
@@ -44,8 +44,9 @@ def test_training_reduces_the_loss(trained):
     assert losses[:, -20:].mean() < 0.8 * start
     unseen, truth = problem(seed=9)
     best = cross_entropy(unseen[:, 0] + 2 * unseen[:, 5], truth)
-    mean = correct(weights, unseen, blend=1.0).mean(axis=0) - OFFSET / BLEND
-    assert cross_entropy(mean, truth) < best + 0.25 * (cross_entropy(unseen[:, 0], truth) - best)
+    assert cross_entropy(correct(weights, unseen).mean(axis=0), truth) < best + 0.25 * (
+        cross_entropy(unseen[:, 0], truth) - best
+    )
 
 
 def test_networks_differ_and_seeds_reproduce(trained):
@@ -69,21 +70,19 @@ def test_stars_of_weight_zero_are_not_drawn(trained):
     assert losses[:, -20:].mean() < 0.8 * cross_entropy(features[: N // 2, 0], truth[: N // 2])
 
 
-def test_the_answer_is_a_blend_with_the_mixture(trained):
-    features, _ = problem(100, seed=2)
-    whole = correct(trained[0], features, blend=1.0)
-    assert whole.shape == (2, 100)
-    np.testing.assert_allclose(correct(trained[0], features, blend=0.0), np.tile(features[:, 0], (2, 1)))
-    expected = BLEND * whole + (1 - BLEND) * features[:, 0]
-    np.testing.assert_allclose(correct(trained[0], features), expected, rtol=1e-5, atol=1e-5)
-
-
 def test_a_correction_is_each_stars_own(trained):
     """Neither padding nor the other stars of a table change it."""
     features, _ = problem(700, seed=3)
     together = correct(trained[0], features)
     for part in (slice(0, 1), slice(0, 256), slice(0, 257), slice(300, 700)):
         np.testing.assert_allclose(correct(trained[0], features[part]), together[:, part], rtol=1e-5, atol=1e-5)
+
+
+def test_networks_that_disagree_leave_the_mixture_alone():
+    mixture = np.array([1.0, 1.0, 1.0, -2.0])
+    change = np.array([[2.0, 3.0, 0.5, 0.0], [2.0, -3.0, 1.5, 0.0]])
+    expected = np.array([2.0, 0.0, 1 / (1 + 2 * 0.25), 0.0])
+    np.testing.assert_allclose(agreed(mixture, mixture + change), mixture + expected, atol=1e-9)
 
 
 def test_no_stars_have_no_corrections(trained):
@@ -99,14 +98,29 @@ def test_features_far_from_the_training_are_clipped(trained):
 
 
 def test_corrections_are_the_assignments_log_ratio(trained):
-    """Student's t kernels of one degree of freedom about the two centres, in the latent space that `embed` shows."""
+    """Gaussian kernels about the two centres, in the latent space that `embed` shows."""
     features, _ = problem(300, seed=5)
     latent, centres = embed(trained[0], features)
     assert latent.shape == (300, LATENT)
     assert centres.shape == (2, LATENT)
-    kernel = 1 / (1 + np.sum((latent[:, None].astype(float) - centres) ** 2, axis=-1))
-    expected = features[:, 0] + np.log(kernel[:, 1] / kernel[:, 0]) + OFFSET / BLEND
-    np.testing.assert_allclose(correct(trained[0], features, blend=1.0)[0], expected, rtol=1e-4, atol=1e-4)
+    kernel = np.exp(-0.5 * np.sum((latent[:, None].astype(float) - centres) ** 2, axis=-1))
+    expected = features[:, 0] + np.log(kernel[:, 1] / kernel[:, 0])
+    np.testing.assert_allclose(correct(trained[0], features)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_head_does_without_the_fields_numbers():
+    """What only a number of the field tells is used where it is known, and missed little where it is not."""
+    features, _ = problem()
+    known, also = FEATURES.index("field_gain"), 5
+    told = 2 * features[:, also]
+    truth = (np.random.default_rng(1).uniform(0, 1, N) < expit(features[:, 0] + told)).astype(float)
+    features[:, known] = told + np.random.default_rng(2).normal(0, 0.1, N)  # the same, and simpler to learn
+    weights, _ = train_heads(features, truth, np.ones(N), networks=1, steps=300, batch=256, seed=1)
+    withheld = features.copy()
+    withheld[:, known] = weights.mean[known]
+    start = cross_entropy(features[:, 0], truth)
+    best = cross_entropy(features[:, 0] + told, truth)
+    assert cross_entropy(correct(weights, withheld)[0], truth) < best + 0.3 * (start - best)
 
 
 def test_saved_and_loaded_is_the_same(trained, tmp_path):

@@ -1,6 +1,7 @@
 """Training the head: fields, drawn clusters, what the head would see of them, and the command as it is run."""
 
 import json
+import os
 
 import astropy.units as u
 import numpy as np
@@ -11,7 +12,7 @@ from astropy.table import Table
 from decocc_vo import ClusterRegion
 from decocc_vo.embedding.context import FEATURES, NEAR
 from decocc_vo.embedding.head import correct, load_head
-from decocc_vo.pretrain import draw_cluster, example, field_for_simulation, load_examples, main, train
+from decocc_vo.pretrain import _one_thread_each, draw_cluster, example, field_for_simulation, load_examples, main, train
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 from decocc_vo.stars.files import read_stars
 from decocc_vo.votable import write_table
@@ -138,3 +139,13 @@ def test_examples_are_kept_and_labels_can_be_left_out(trained):
     features = examples[0]["X"][:20]
     answers = [correct(train(examples, networks=1, steps=30, labels=labels), features) for labels in (True, False)]
     assert np.abs(answers[0] - answers[1]).max() > 1e-3
+
+
+def test_processes_keep_to_one_thread_and_ours_does_not_change(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    with _one_thread_each():
+        assert os.environ["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=false --xla_cpu_multi_thread_eigen=false"
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    assert dict(os.environ) == before

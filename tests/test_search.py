@@ -162,6 +162,36 @@ def test_the_zero_point_is_taken_off_the_parallax(one, found):
     np.testing.assert_allclose(again.candidates[0].probability, found.candidates[0].probability, atol=1e-3)
 
 
+def test_stars_of_negative_parallax_are_no_cluster(one):
+    stars, truth = one
+    shifted = stars.copy()
+    shifted["parallax"][truth == 0] -= 2.5
+    found = search(shifted)
+    assert not any(c.accepted for c in found.candidates)
+    assert found.candidates[0].significance > 20
+    assert "but a mean parallax of -1.0" in found.stop_reason
+    assert "which no star has" in found.stop_reason
+
+
+def test_a_cluster_of_no_measurable_parallax_is_one(one):
+    stars, truth = one
+    shifted = stars.copy()
+    shifted["parallax"][truth == 0] -= 1.52
+    found = search(shifted)
+    assert f1(found.candidates[0].probability >= 0.5, truth == 0) > 0.9
+
+
+def test_a_cluster_that_is_not_where_it_was_asked_for_is_said_to_be(field, found):
+    stars, truth = plant(field, ASIDE)
+    sky = REGION.center.spherical_offsets_by(-5 * u.arcmin, -2 * u.arcmin)
+    aside = search_clusters(stars, ClusterRegion(sky, 35 * u.arcmin), np.zeros(len(stars)))
+    assert f1(aside.candidates[0].probability >= 0.5, truth == 0) > 0.9
+    distance = float(aside.stop_reason.split("it is ")[1].split(" arcmin from the centre that was asked for")[0])
+    assert distance == pytest.approx(np.hypot(17, 11), abs=1.5)
+    assert aside.stop_reason.endswith("and may be another cluster")
+    assert "another cluster" not in found.stop_reason
+
+
 def test_few_stars_are_survived():
     stars, _ = plant(simulate_field(REGION, 20, seed=1))
     found = search(stars)

@@ -1,6 +1,7 @@
 """Where a cluster may be: peaks of the density of motions, parallaxes and positions, ranked by a matched filter."""
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -286,10 +287,16 @@ class _Filter:
         return np.append(z0, np.sum(share[:, None] * self.sky[near], axis=0) / share.sum())
 
     def peaks(self, trials, footprint, n):
-        """The trials that lead to something, from where they lead; counts are of all ``n`` stars."""
-        first = [(found[0], tuple(trial)) for trial in trials if (found := self.match(trial)) is not None]
+        """
+        The trials that lead to something, from where they lead; counts are of all ``n`` stars.
+
+        Those of much evidence and of much concentration take turns: where the field's density is not described well,
+        all its bumps have much evidence.
+        """
+        first = [(*found[:2], tuple(trial)) for trial in trials if (found := self.match(trial)) is not None]
+        by_gain, by_concentration = (sorted(first, key=lambda t: (t[i], t), reverse=True) for i in (0, 1))
         peaks, tried = [], []
-        for _, trial in sorted(first, reverse=True):
+        for _, _, trial in chain.from_iterable(zip(by_gain, by_concentration, strict=True)):
             here = self.embedding.inverse(np.array(trial[:3])), np.array(trial[3:])
             if any(_same_place(here, other, self.error) for other in tried):
                 continue

@@ -21,7 +21,7 @@ _NEAR = 6.0  # sigma: stars that matter to a candidate
 _START_RADIUS = 0.35  # footprint radii
 _WARM = 10
 _CANDIDATE_STEPS, _FINAL_STEPS = 30, 60
-_CLUMP = 70.0  # log evidence that streams without concentration on the sky reach in real fields
+_KINEMATIC = 0.3  # share of the motions' log evidence that counts: fields have substructure of their own
 _PERSPECTIVE_ROUNDS, _SETTLED = 10, 0.3  # at most; km/s that the velocity still moves
 
 
@@ -270,11 +270,11 @@ def evidence(fit):
     """
     Significance of a candidate in natural log units.
 
-    The log evidence of its concentration on the sky, and of its motions as far as they exceed what clumps in field
-    motions reach by chance (70).
+    The log evidence of its concentration on the sky, and three tenths of that of its motions: stars that move together
+    are found in any field, and chance puts a few of them together; that both happen at one place is rare.
     """
     spatial, total = float(fit.weight @ fit.scores.spatial_gain), float(fit.weight @ fit.scores.gain)
-    return spatial + max(0.0, total - spatial - _CLUMP)
+    return spatial + _KINEMATIC * (total - spatial)
 
 
 def repeat(fit, seed, steps=10):

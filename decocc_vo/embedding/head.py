@@ -2,9 +2,10 @@
 The deep part of the default method: an encoder and a clustering layer, trained beforehand, that correct the mixture.
 
 A star's context (`~decocc_vo.embedding.context`) is encoded into a small latent space, in which members and field have
-a centre each. The logarithm of the ratio of the star's Student's t kernels to the two, the soft assignment of Deep
-Embedded Clustering (Xie, Girshick & Farhadi 2016, ICML 48, 478), is added to the mixture's logit. Several networks
-that differ only in their seed are averaged.
+a centre each. The logarithm of the ratio of the star's kernels to the two, the soft assignment of Deep Embedded
+Clustering (Xie, Girshick & Farhadi 2016, ICML 48, 478), is added to the mixture's logit. The kernels are Gaussian, the
+limit of Student's t for many degrees of freedom: with one degree, as published, no star can be far from both centres
+and certain of one. Several networks that differ only in their seed are averaged.
 """
 
 import json
@@ -22,14 +23,15 @@ from ..exceptions import InputError
 from .context import FEATURES
 from .detection import bucket, pad
 
-__all__ = ["Head", "HeadWeights", "correct", "embed", "load_head", "save_head", "train_heads"]
+__all__ = ["Head", "HeadWeights", "agreed", "correct", "embed", "load_head", "save_head", "train_heads"]
 
 LATENT, HIDDEN = 8, (64, 48)
 _SMALLEST = 256  # rows that contexts are padded to at least
 _CLIP = 4.0  # standard deviations a feature may be from its mean
 _NOISE = 0.1  # standard deviations of noise on the features in training
-BLEND = 0.65  # share of the networks' logit in the answer; the rest is the mixture's
-OFFSET = 0.4  # of the answer's logit: what makes p the fraction of members in simulations the networks did not see
+_UNKNOWN = 0.3  # of the stars drawn in training, those that are not told of their field as a whole
+_DOUBT = 2.0  # weight of the networks' disagreement against what they agree on
+_OF_FIELD = np.array([name.startswith("field_") for name in FEATURES])
 
 
 class Head(nnx.Module):
@@ -48,9 +50,9 @@ class Head(nnx.Module):
         return self.latent(jax.nn.gelu(self.second(jax.nn.gelu(self.first(x)))))
 
     def __call__(self, x):
-        """Log ratio of the assignments to members and to field, one degree of freedom: (...,)."""
+        """Log ratio of the assignments to members and to field: (...,)."""
         distance2 = jnp.sum((self.encode(x)[..., None, :] - self.centres[...]) ** 2, axis=-1)
-        return jnp.log1p(distance2[..., 0]) - jnp.log1p(distance2[..., 1])
+        return 0.5 * (distance2[..., 0] - distance2[..., 1])
 
 
 class HeadWeights(NamedTuple):
@@ -85,7 +87,7 @@ def _padded(x):
     return pad(x, bucket(len(x), _SMALLEST))
 
 
-def correct(weights, features, blend=BLEND):
+def correct(weights, features):
     """
     Correct the mixture's logit.
 
@@ -95,8 +97,6 @@ def correct(weights, features, blend=BLEND):
         From `load_head`.
     features : `~numpy.ndarray`, shape (m, number of features)
         From `~decocc_vo.embedding.context.context_features`; the first column is the mixture's logit.
-    blend : float
-        Share of the networks in the answer.
 
     Returns
     -------
@@ -105,7 +105,30 @@ def correct(weights, features, blend=BLEND):
     if len(features) == 0:
         return np.zeros((len(weights.parameters["centres"]), 0))
     change = _corrections(weights.parameters, _padded(features), weights.mean, weights.scale)
-    return features[:, 0] + blend * (np.asarray(change, float)[:, : len(features)] + OFFSET / BLEND)
+    return features[:, 0] + np.asarray(change, float)[:, : len(features)]
+
+
+def agreed(mixture, logit):
+    """
+    One answer of several networks: their mean correction, and less of it the less they agree.
+
+    A correction c of which the networks' variance is v becomes c^3 / (c^2 + 2 v). Where all say the same, as in fields
+    like those of their training, that is c; where they contradict each other, the mixture has the last word.
+
+    Parameters
+    ----------
+    mixture : `~numpy.ndarray`, shape (m,)
+        The mixture's logit.
+    logit : `~numpy.ndarray`, shape (networks, m)
+        From `correct`.
+
+    Returns
+    -------
+    logit : `~numpy.ndarray`, shape (m,)
+    """
+    change = logit - mixture
+    mean, variance = change.mean(axis=0), change.var(axis=0)
+    return mixture + mean**3 / (mean**2 + _DOUBT * variance + 1e-12)
 
 
 def embed(weights, features):
@@ -118,7 +141,9 @@ def train_heads(features, truth, weight, *, networks=4, steps=2000, batch=2048, 
     """
     Train the networks on stars whose membership is known.
 
-    The loss is the cross entropy of the corrected logit; stars are drawn by weight. The whole run is one compiled scan.
+    The loss is the cross entropy of the corrected logit; stars are drawn by weight. The features get some noise, and
+    those of the field as a whole are withheld now and then: real fields are few, and could be learned by heart. The
+    whole run is one compiled scan.
 
     Parameters
     ----------
@@ -146,10 +171,11 @@ def train_heads(features, truth, weight, *, networks=4, steps=2000, batch=2048, 
     graph, _ = _graph()
 
     def loss(state, key):
-        draw, shake = jax.random.split(key)
+        draw, shake, withhold = jax.random.split(key, 3)
         rows = jnp.minimum(jnp.searchsorted(cumulative, jax.random.uniform(draw, (batch,))), len(x) - 1)
         inputs = _standardise(x[rows], mean, scale)
         inputs = inputs + _NOISE * jax.random.normal(shake, inputs.shape)
+        inputs = jnp.where(_OF_FIELD & (jax.random.uniform(withhold, (batch, 1)) < _UNKNOWN), 0.0, inputs)
         logit = x[rows, 0] + nnx.merge(graph, state)(inputs)
         return optax.sigmoid_binary_cross_entropy(logit, y[rows]).mean()
 

@@ -10,7 +10,7 @@ from .candidates import Peak, find_peaks
 from .context import context_features, without_photometry
 from .detection import Embedding, evidence, fit_peak, refine, repeat, straighten
 from .features import observables
-from .head import correct, load_head
+from .head import agreed, correct, load_head
 
 __all__ = ["Found", "Group", "fit_candidates", "search_clusters"]
 
@@ -19,6 +19,8 @@ _SAME = 0.5  # two fits that share this part of their members are one cluster
 _FAR = 9e3  # footprint radii: where a star is put that cannot be a member
 _REPEATS = 6
 _LISTED = 3  # candidates that are told of where none holds
+_NO_DISTANCE = 0.1  # mas: a mean parallax further below zero than this, and 3 of its errors, is that of no star
+_ASIDE = 0.5  # footprint radii: no published cluster is further from the centre it is asked for at
 _COMPARABLE = 0.1  # a candidate with this part of the best one's significance may be the one that was asked for
 
 
@@ -91,7 +93,7 @@ def search_clusters(
     peaks = find_peaks(obs, embedding, seed, first=first) if start is None else [_peak_of(obs, start)]
     seconds = {"search": time.perf_counter() - clock}
     fits = fit_candidates(obs, embedding, peaks, seed, threshold)
-    hold = _nearest_first([f for f in fits if evidence(f) >= threshold and _members(f) >= _FEWEST])
+    hold = _nearest_first([f for f in fits if not _fault(f, threshold)])
     seconds["candidates"] = time.perf_counter() - clock - seconds["search"]
     group = np.full(len(obs), -1, np.int16)
     diagnostics = {"seconds_by_stage": seconds, "peaks": len(peaks)}
@@ -107,6 +109,7 @@ def search_clusters(
     reason = (
         f"found {len(hold)} cluster{'s' * (len(hold) > 1)} among {len(peaks)} candidates; significance "
         + ", ".join(f"{evidence(f):.1f}" for f in hold)
+        + _aside(winner)
     )
     diagnostics |= {"velocity_km_s": velocity, "spread": float(np.max(spread, initial=0.0))}
     groups = tuple(Group(p, evidence(f)) for f, (p, _) in zip(hold, answers, strict=True))
@@ -153,14 +156,36 @@ def _members(fit):
     return float(fit.weight @ fit.probability)
 
 
+def _fault(fit, threshold):
+    """Why a candidate does not hold as a cluster; nothing if it does."""
+    if evidence(fit) < threshold:
+        return f"a significance of {evidence(fit):.1f}, under the threshold of {threshold:g}"
+    told = f"a significance of {evidence(fit):.1f}, but"
+    if _members(fit) < _FEWEST:
+        return f"{told} fewer than {_FEWEST} stars"
+    parallax, precision = fit.mean[2], fit.weight * fit.probability / fit.embedding.cov[fit.rows, 2, 2]
+    if parallax + _NO_DISTANCE + 3 / np.sqrt(precision.sum()) < 0:
+        return f"{told} a mean parallax of {parallax:.2f} mas, which no star has"
+    return ""
+
+
 def _why_none(fits, peaks, threshold):
     """A sentence for a field in which no candidate holds."""
-    best = max(map(evidence, fits), default=0.0)
-    if best >= threshold:
-        fault = f"a significance of {best:.1f}, but fewer than {_FEWEST} stars"
-    else:
-        fault = f"a significance of {best:.1f}, under the threshold of {threshold:g}"
-    return f"no cluster: the best of {len(peaks)} candidates has {fault}; try a larger region, or fainter stars"
+    best = _fault(fits[0], threshold) if fits else "nothing in it"
+    return f"no cluster: the best of {len(peaks)} candidates has {best}; try a larger region, or fainter stars"
+
+
+def _aside(fit):
+    """What is to be said of a cluster that is not where one was asked for."""
+    # Where its members are: the fit holds the profile's own centre within half the footprint.
+    members = fit.embedding.sky[fit.rows][fit.probability >= 0.5]
+    distance = float(np.hypot(*np.median(members, axis=0))) if len(members) else 0.0
+    if distance <= _ASIDE:
+        return ""
+    return (
+        f"; it is {distance * fit.embedding.footprint:.1f} arcmin from the centre that was asked for, "
+        "and may be another cluster"
+    )
 
 
 def _answer(fit, obs, seed, photometry):
@@ -171,7 +196,7 @@ def _answer(fit, obs, seed, photometry):
         features = without_photometry(features)
     logit = correct(load_head(), features)
     each = 1 / (1 + np.exp(-logit))
-    probability[near] = 1 / (1 + np.exp(-logit.mean(axis=0)))
+    probability[near] = 1 / (1 + np.exp(-agreed(features[:, 0], logit)))
     spread[near] = each.std(axis=0)
     return probability, spread
 

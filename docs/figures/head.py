@@ -5,12 +5,12 @@ import numpy as np
 from field import BLUE, ORANGE, example
 
 from decocc_vo.embedding.context import context_features
-from decocc_vo.embedding.head import BLEND, OFFSET, correct, embed, load_head
+from decocc_vo.embedding.head import agreed, correct, embed, load_head
 
 obs, fit, truth = example()
 rows, features = context_features(fit, obs)
 mixture, magnitude, colour = features[:, 0], obs.mag[rows], obs.colour[rows]
-change = correct(load_head(), features).mean(axis=0) - mixture
+change = agreed(mixture, correct(load_head(), features)) - mixture
 latent, centres = embed(load_head(), features)
 between = np.linalg.norm(centres[1] - centres[0])
 place = (latent - centres.mean(axis=0)) @ (centres[1] - centres[0]) / between
@@ -21,8 +21,7 @@ for group, shade, marker, label in groups:
     space.scatter(place[group], mixture[group], s=11, c=shade, marker=marker, linewidths=0, alpha=0.75, label=label)
 reach = between / 2 + 4
 grid = np.linspace(-reach, reach, 200)
-ratio = np.log1p((grid + between / 2) ** 2) - np.log1p((grid - between / 2) ** 2)
-space.plot(grid, -BLEND * ratio - OFFSET, color="black", linewidth=1.2)
+space.plot(grid, -between * grid, color="black", linewidth=1.2)
 space.axhline(0, color="black", linewidth=0.9, linestyle=(0, (4, 3)))
 space.text(0.97 * reach, 0.15, "mixture alone", ha="right", va="bottom")
 space.text(0.97 * reach, -3.2, "with the head", ha="right", va="top")
