@@ -5,7 +5,7 @@ A star's context (`~decocc_vo.embedding.context`) is encoded into a small latent
 a centre each. The logarithm of the ratio of the star's kernels to the two, the soft assignment of Deep Embedded
 Clustering (Xie, Girshick & Farhadi 2016, ICML 48, 478), is added to the mixture's logit. The kernels are Gaussian, the
 limit of Student's t for many degrees of freedom: with one degree, as published, no star can be far from both centres
-and certain of one. Several networks that differ only in their seed are averaged.
+and certain of one. Several networks that differ only in their seed have to agree.
 """
 
 import json
