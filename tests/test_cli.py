@@ -7,13 +7,14 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from decocc_vo import InputError, ServiceError, read_stars
-from decocc_vo.cli import METHODS, PRESETS, main, make_method
+from decocc_vo.cli import METHODS, PRESETS, _live, main, make_method
 from decocc_vo.cli._main import make_parser
 from decocc_vo.columns import conform, usable_rows
 from decocc_vo.votable import write_table
@@ -210,6 +211,16 @@ def test_the_query_is_shown_and_nothing_is_asked(capsys):
 def test_live_without_a_hub_says_so(samp_home, capsys):
     assert main(["live"]) == 3
     assert "hub" in capsys.readouterr().err
+
+
+def test_a_line_of_live_is_written_in_one_piece(monkeypatch):
+    """Several threads tell of what happens; written in pieces, their lines mix."""
+    for name, tell, expected in (("stdout", _live._print, "hub\n"), ("stderr", _live._complain, "live: hub\n")):
+        pieces = []
+        monkeypatch.setattr(f"sys.{name}", SimpleNamespace(write=pieces.append, flush=lambda: None, isatty=lambda: 0))
+        tell("hub")
+        monkeypatch.undo()
+        assert [piece.removeprefix("decocc-vo ") for piece in pieces] == [expected]
 
 
 class Broken:

@@ -69,8 +69,14 @@ def run(options):
 
 def _print(line):
     # On a terminal the last line is written over the ^C that ended the session.
-    print(f"\r{line}" if sys.stdout.isatty() else line, flush=True)
+    _write(f"\r{line}" if sys.stdout.isatty() else line, sys.stdout)
 
 
 def _complain(problem):
-    print(f"decocc-vo {NAME}: {problem}", file=sys.stderr, flush=True)
+    _write(f"decocc-vo {NAME}: {problem}", sys.stderr)
+
+
+def _write(line, stream):
+    """In one piece: what `print` writes, the end of the line apart, mixes with the lines of other threads."""
+    stream.write(f"{line}\n")
+    stream.flush()
