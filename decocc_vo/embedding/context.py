@@ -134,7 +134,7 @@ def context_features(fit, obs, seed=0):
     """
     scores, model, embedding = fit.scores, fit.model, fit.embedding
     probability = fit.probability
-    near = np.flatnonzero(scores.logit > NEAR)
+    near = np.flatnonzero(fit.logit > NEAR)
     radius = float(model.radius)
     r = np.hypot(*(embedding.sky - model.centre).T)
     z, scatter = embedding.z, np.diag(model.scatter).astype(float)
@@ -153,6 +153,7 @@ def context_features(fit, obs, seed=0):
     zones = np.stack([inner, ~inner & ~outer, outer], axis=1).astype(float)
     area = np.array([np.mean(zone[excluded]) if excluded.any() else 1.0 for zone in zones.T])
     sample, stands_for = _sample(near, len(z), seed)
+    stands_for = stands_for * fit.free[sample]
     variance = error**2 + scatter
     counted = np.concatenate([zones, probability[:, None]], axis=1)
     sums = _kernel_sums(z[near], variance, z[sample], counted[sample] * stands_for[:, None])
@@ -160,7 +161,8 @@ def context_features(fit, obs, seed=0):
     counts, area = sums[:, :3], area + 1e-3
     density = (counts + 0.3 * area) / area
     # What the field's model expects of such a kernel, a star of the whole footprint.
-    expected = len(z) * np.exp(scores.log_field[near]) * np.sqrt((2 * np.pi) ** 3 * np.prod(variance, axis=1)) + 0.3
+    stars = fit.free.sum()
+    expected = stars * np.exp(scores.log_field[near]) * np.sqrt((2 * np.pi) ** 3 * np.prod(variance, axis=1)) + 0.3
     colour_ratio, colour_count, colour_known = _colour_features(
         near, probability, obs.mag, obs.colour, sample, stands_for
     )
@@ -173,23 +175,23 @@ def context_features(fit, obs, seed=0):
     # Field stars in the volume of the embedding that the members fill.
     weight = probability + 1e-9
     spread = np.average(np.einsum("nii->ni", embedding.z_cov), axis=0, weights=weight) + scatter
-    rivals = len(z) * np.exp(np.average(scores.log_field, weights=weight)) * np.sqrt((2 * np.pi) ** 3 * np.prod(spread))
+    rivals = stars * np.exp(np.average(scores.log_field, weights=weight)) * np.sqrt((2 * np.pi) ** 3 * np.prod(spread))
     nearest = max(float(fit.mean[2]), 0.02)
     parsec = np.radians(embedding.footprint / 60) * 1000 / nearest
     field = (
         np.log1p(total),
-        np.log(len(z)),
-        np.log(total / len(z) + 1e-6),
+        np.log(stars),
+        np.log(total / stars + 1e-6),
         np.log(radius),
         np.sum(probability * (1 - probability)) / (total + 1),
         np.mean(np.log(np.sqrt(scatter) / median_error)),
-        np.log(max(float(scores.gain.sum()), 1.0) / (total + 1)),
+        np.log(max(float(fit.free @ scores.gain), 1.0) / (total + 1)),
         np.log((np.sum(probability > 0.9) + 1) / (total + 1)),
         np.log(nearest),
         np.log((total + 0.3) / (rivals + 0.3)),
     )
     columns = (
-        scores.logit[near],
+        fit.logit[near],
         scores.kinematic[near],
         scores.log_field[near],
         scores.log_profile[near],

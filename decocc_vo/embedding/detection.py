@@ -9,7 +9,7 @@ from .features import arcsinh_features
 from .mixture import Mixture, Prior, Scores, Stars, fit_mixture, score_stars
 from .perspective import AU_YR, Perspective, fit_perspective
 
-__all__ = ["Embedding", "Fit", "evidence", "fit_peak", "refine", "repeat", "straighten"]
+__all__ = ["Embedding", "Fit", "again", "evidence", "fit_peak", "refine", "repeat", "straighten"]
 
 _COMPONENTS = 8  # Gaussians of the field
 _CANDIDATE_STARS, _FINAL_STARS = 8_000, 15_000  # that a fit sees at most; the others are thinned and weighted
@@ -32,7 +32,8 @@ class Fit:
 
     ``model`` is in the embedding; ``scores`` are those of the stars ``rows``, which stand for ``weight`` stars each
     (all rows and weight 1 after `refine`); ``mean`` is the cluster's place as pmra, pmdec, parallax; ``perspective`` is
-    set where the field is so wide that it matters.
+    set where the field is so wide that it matters. ``rival`` is the log odds of each star to be of another cluster,
+    against the field, where two were fitted together.
     """
 
     model: Mixture
@@ -43,11 +44,25 @@ class Fit:
     rows: np.ndarray
     weight: np.ndarray
     perspective: Perspective | None = None
+    rival: np.ndarray | None = None
+
+    @property
+    def logit(self):
+        """Logit of the membership of the stars ``rows``."""
+        return self.scores.logit if self.rival is None else self.scores.logit - np.logaddexp(0, self.rival)
+
+    @property
+    def free(self):
+        """Probability that a star of ``rows`` is not the rival's."""
+        if self.rival is None:
+            return np.ones(len(self.rows))
+        mine = np.logaddexp(0, self.scores.logit)
+        return np.exp(mine - np.logaddexp(mine, self.rival))
 
     @property
     def probability(self):
         """Membership probability of the stars ``rows``."""
-        return 1 / (1 + np.exp(-np.clip(self.scores.logit, -50, 50)))
+        return 1 / (1 + np.exp(-np.clip(self.logit, -50, 50)))
 
 
 @dataclass(frozen=True)
@@ -199,11 +214,37 @@ def fit_peak(embedding, place, sky, count, seed=0, steps=_CANDIDATE_STEPS):
     return _run(embedding, start, prior, place, dispersion, steps, _WARM, seed, _CANDIDATE_STARS)
 
 
+def again(fit, start, steps, seed=0, draws=None):
+    """
+    Fit a candidate to all stars once more.
+
+    Parameters
+    ----------
+    fit : Fit
+        The candidate; of its ``rival``, if it has one, are no stars that count.
+    start : `~decocc_vo.embedding.mixture.Mixture`
+        Where to start.
+    steps : int
+        Steps of expectation maximisation; with none the stars are scored.
+    seed : int
+        For the thinning of large tables.
+    draws : `~numpy.ndarray`, optional
+        Weight of every star.
+
+    Returns
+    -------
+    fit : Fit
+    """
+    prior = _prior(fit.embedding, fit.mean, fit.dispersion)
+    if fit.rival is not None:
+        draws = fit.free if draws is None else draws * fit.free
+    new = _run(fit.embedding, start, prior, fit.mean, fit.dispersion, steps, 0, seed, draws=draws)
+    return replace(new, perspective=fit.perspective, rival=fit.rival)
+
+
 def refine(fit, seed=0, steps=_FINAL_STEPS):
     """Go on with the fit of a candidate until it no longer moves."""
-    prior = _prior(fit.embedding, fit.mean, fit.dispersion)
-    again = _run(fit.embedding, fit.model, prior, fit.mean, fit.dispersion, steps, 0, seed)
-    return replace(again, perspective=fit.perspective)
+    return again(fit, fit.model, steps, seed)
 
 
 def straighten(fit, obs, seed=0):
@@ -262,8 +303,8 @@ def _fit_straight(fit, perspective, depth, obs, sky, seed, weight=None):
         field_scatter=embedding.field[1],
         field_weight=embedding.field[2],
     )
-    again = _run(embedding, start, prior, place, dispersion, _CANDIDATE_STEPS, _WARM // 2, seed, draws=weight)
-    return replace(again, perspective=perspective)
+    new = _run(embedding, start, prior, place, dispersion, _CANDIDATE_STEPS, _WARM // 2, seed, draws=weight)
+    return replace(new, perspective=perspective)
 
 
 def evidence(fit):
@@ -273,7 +314,8 @@ def evidence(fit):
     The log evidence of its concentration on the sky, and three tenths of that of its motions: stars that move together
     are found in any field, and chance puts a few of them together; that both happen at one place is rare.
     """
-    spatial, total = float(fit.weight @ fit.scores.spatial_gain), float(fit.weight @ fit.scores.gain)
+    weight = fit.weight * fit.free
+    spatial, total = float(weight @ fit.scores.spatial_gain), float(weight @ fit.scores.gain)
     return spatial + _KINEMATIC * (total - spatial)
 
 
@@ -295,6 +337,4 @@ def repeat(fit, seed, steps=10):
     fit : Fit
     """
     draws = np.random.default_rng([seed, 77]).poisson(1.0, len(fit.embedding.x)).astype(float)
-    prior = _prior(fit.embedding, fit.mean, fit.dispersion)
-    again = _run(fit.embedding, fit.model, prior, fit.mean, fit.dispersion, steps, 0, seed, draws=draws)
-    return replace(again, perspective=fit.perspective)
+    return again(fit, fit.model, steps, seed, draws)

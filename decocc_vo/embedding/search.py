@@ -11,6 +11,7 @@ from .context import context_features, without_photometry
 from .detection import Embedding, evidence, fit_peak, refine, repeat, straighten
 from .features import observables
 from .head import agreed, correct, load_head
+from .pairs import separate
 
 __all__ = ["Found", "Group", "fit_candidates", "search_clusters"]
 
@@ -148,7 +149,13 @@ def fit_candidates(obs, embedding, peaks, seed, threshold):
         for number, f in enumerate(fits)
         if number < _LISTED or evidence(f) >= threshold / 2
     ]
-    return _different(sorted(fits, key=evidence, reverse=True))
+    fits = _different(sorted(fits, key=evidence, reverse=True))
+    fits = [
+        part
+        for f in fits
+        for part in ((f,) if evidence(f) < threshold or f.perspective else separate(f, threshold, _FEWEST, seed))
+    ]
+    return sorted(fits, key=evidence, reverse=True)
 
 
 def _members(fit):

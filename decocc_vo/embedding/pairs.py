@@ -1,0 +1,125 @@
+"""Two clusters of one motion and distance, as h and chi Persei: told apart by where they are on the sky."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .detection import again, evidence
+
+__all__ = ["separate"]
+
+_RADII = (0.03, 0.06, 0.12, 0.25)  # Plummer radii of a second cluster that are tried, in footprint radii
+_SHARES = (0.03, 0.1, 0.2, 0.35, 0.5)  # parts of the members that it may have
+_TRIALS = 400  # members that are tried as its centre
+_PROMISING = 20.0  # log evidence of a second profile from which on two clusters are fitted
+_CERTAIN = 60.0  # log evidence of two fitted clusters over one: chance clumps within a cluster reach 20
+_STARTS, _APART = 3, 0.2  # second centres that are tried, and how far from each other, in footprint radii
+_ROUNDS, _STEPS = 8, 10
+_VALLEY = 0.5  # density between two clusters, in parts of the lower peak's
+
+
+def separate(fit, significance, fewest, seed=0):
+    """
+    Tell two clusters apart that were fitted as one.
+
+    A second profile on the sky is looked for among the members. Where one is, both clusters are fitted together: in
+    turn, each to the stars as far as the other does not have them, which is expectation maximisation of a mixture of
+    both. They are two if both together describe the stars much better than one, if there is a valley between them on
+    the sky, and if each holds for itself.
+
+    Parameters
+    ----------
+    fit : `~decocc_vo.embedding.detection.Fit`
+        A candidate fitted to all stars.
+    significance : float
+        What each of the two has to reach.
+    fewest : float
+        Members each has to have.
+    seed : int
+        For the thinning of large tables.
+
+    Returns
+    -------
+    fits : tuple of `~decocc_vo.embedding.detection.Fit`
+        Two, of which each knows of the other, or the one that was given.
+    """
+    for centre, radius, share in _second_profiles(fit):
+        pair = _fit_both(fit, centre, radius, share, seed)
+        hold = all(evidence(one) >= significance and one.probability.sum() >= fewest for one in pair)
+        if hold and _gain(fit, *pair) > _CERTAIN and _valley(*pair) < _VALLEY:
+            return pair
+    return (fit,)
+
+
+def _log_plummer(sky, centre, radius):
+    return -2 * np.log1p(np.sum((sky - centre) ** 2, axis=-1) / radius**2)
+
+
+def _log_norm(fit, centre, radius):
+    """Log of a profile's mean over the stars that cannot be members by their motion."""
+    outside = fit.embedding.sky[fit.scores.kinematic < -4]
+    outside = outside[np.sum(outside**2, axis=1) < 100]  # stars known to be field are put far away
+    return np.log(np.mean(np.exp(_log_plummer(outside, centre, radius))) + 1e-12) if len(outside) else 0.0
+
+
+def _second_profiles(fit):
+    """Centre, radius and share of second profiles that explain where the members are, best first."""
+    members = np.flatnonzero(fit.probability >= 0.5)
+    near = np.flatnonzero(fit.probability >= 0.05)
+    sky, odds = fit.embedding.sky, np.exp(np.clip(fit.scores.logit[near], -30, 30))
+    kinematic = np.exp(np.clip(fit.scores.kinematic[near], -30, 30))
+    trials = members[np.linspace(0, len(members) - 1, min(len(members), _TRIALS)).astype(int)]
+    found = []
+    for trial in trials:
+        if np.hypot(*sky[trial]) > 1:
+            continue
+        best = (-np.inf, None, None, None)
+        for radius in _RADII:
+            profile = np.exp(_log_plummer(sky[near], sky[trial], radius) - _log_norm(fit, sky[trial], radius))
+            excess = (kinematic * profile - odds) / (1 + odds)
+            gains = [np.log1p(share * excess).sum() for share in _SHARES]
+            number = int(np.argmax(gains))
+            best = max(best, (gains[number], sky[trial], radius, _SHARES[number]), key=lambda one: one[0])
+        found.append(best)
+    kept = []
+    for gain, *profile in sorted(found, key=lambda one: -one[0]):
+        if gain < _PROMISING or len(kept) == _STARTS:
+            break
+        if all(np.hypot(*(profile[0] - other[0])) > _APART for other in kept):
+            kept.append(profile)
+    return kept
+
+
+def _fit_both(fit, centre, radius, share, seed):
+    """Fit two clusters together, the second from a profile."""
+    model = fit.model
+    second = model._replace(
+        centre=centre, radius=radius, log_norm=_log_norm(fit, centre, radius), fraction=share * model.fraction
+    )
+    pair = [again(fit, fit.model, 0, seed), again(fit, second, 0, seed)]
+    for _ in range(_ROUNDS):
+        for mine, other in ((1, 0), (0, 1)):
+            one = replace(pair[mine], rival=pair[other].scores.logit)
+            pair[mine] = again(one, one.model, _STEPS, seed)
+    return tuple(replace(pair[i], rival=pair[1 - i].scores.logit) for i in (0, 1))
+
+
+def _gain(fit, one, other):
+    """Log evidence of two clusters over one, the field's model taken to be the same."""
+    n, members = len(fit.rows), one.probability.sum() + other.probability.sum()
+    both = np.logaddexp(np.logaddexp(0, one.scores.logit), other.scores.logit)
+    return n * np.log1p(-members / n) + both.sum() - fit.scores.gain.sum()
+
+
+def _valley(one, other):
+    """Density of members between two clusters, over that at the lower peak: as modelled or as counted, the higher."""
+    ends = np.stack([one.model.centre, other.model.centre]).astype(float)
+    path = ends[0] + np.linspace(0, 1, 41)[:, None] * (ends[1] - ends[0])
+    near = np.hypot(*(ends[1] - ends[0])) / 6
+    members, modelled = one.probability + other.probability, np.zeros(len(path))
+    for fit in (one, other):
+        profile = _log_plummer(path, fit.model.centre.astype(float), float(fit.model.radius))
+        modelled += np.exp(profile - float(fit.model.log_norm)) * float(fit.model.fraction)
+    sky = one.embedding.sky
+    counted = np.array([members[np.hypot(*(sky - place).T) < near].sum() for place in path])
+    return max(density[1:-1].min() / max(min(density[0], density[-1]), 1e-9) for density in (modelled, counted))

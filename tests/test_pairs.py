@@ -1,0 +1,115 @@
+"""Two clusters of one motion come back as two, and one cluster, however stretched, as one."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+
+from decocc_vo import ClusterRegion
+from decocc_vo.columns import canonical_order
+from decocc_vo.embedding.detection import Embedding, evidence, fit_peak, refine, repeat
+from decocc_vo.embedding.features import observables
+from decocc_vo.embedding.pairs import separate
+from decocc_vo.embedding.search import search_clusters
+from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
+
+REGION = ClusterRegion(SkyCoord(34.9, 57.1, unit="deg"), 45 * u.arcmin)
+MOTION = {"pmra": -0.7, "pmdec": -1.1, "parallax": 0.42}
+NEAR = SimulatedCluster(n_members=150, radius=3.0, xi=6.0, eta=-3.0, **MOTION)
+FAR = SimulatedCluster(n_members=250, radius=3.5, xi=-14.0, eta=4.0, **MOTION)
+
+
+def plant(*clusters, stars=1500, seed=0):
+    """Stars in canonical order, and the number of each one's cluster (-1: field)."""
+    table, truth = simulate_field(REGION, stars, seed=seed), np.full(stars, -1)
+    for number, cluster in enumerate(clusters):
+        table = inject_cluster(table, REGION, cluster, seed=seed + number + 1)
+        truth = np.append(truth, np.full(cluster.n_members, number))
+    order = canonical_order(table)
+    return table[order], truth[order]
+
+
+def fit_at(stars, cluster):
+    """The mixture fitted to all stars from where a cluster is."""
+    obs = observables(stars, REGION)
+    sky = obs.xy / obs.footprint
+    embedding = Embedding.of(obs.x, obs.cov, sky, obs.footprint)
+    place = np.array([cluster.pmra, cluster.pmdec, cluster.parallax])
+    return refine(fit_peak(embedding, place, np.zeros(2), cluster.n_members))
+
+
+def f1(chosen, truth):
+    return 2 * np.sum(chosen & truth) / (chosen.sum() + truth.sum())
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return plant(NEAR, FAR)
+
+
+@pytest.fixture(scope="module")
+def fit(planted):
+    return fit_at(planted[0], NEAR)
+
+
+@pytest.fixture(scope="module")
+def pair(fit):
+    return separate(fit, 20.0, 8.0)
+
+
+def test_what_was_fitted_as_one_comes_apart(planted, fit, pair):
+    _, truth = planted
+    assert f1(fit.probability >= 0.5, truth >= 0) > 0.9  # one fit has the stars of both
+    assert len(pair) == 2
+    one, other = sorted(pair, key=lambda part: -part.model.centre[0])
+    assert f1(one.probability >= 0.5, truth == 0) > 0.9
+    assert f1(other.probability >= 0.5, truth == 1) > 0.9
+    np.testing.assert_allclose(one.model.centre * one.embedding.footprint, (NEAR.xi, NEAR.eta), atol=1.0)
+    np.testing.assert_allclose(other.model.centre * other.embedding.footprint, (FAR.xi, FAR.eta), atol=1.0)
+
+
+def test_a_star_is_of_one_cluster_or_the_other_or_the_field(pair):
+    one, other = pair
+    assert np.all(one.probability + other.probability <= 1 + 1e-9)
+    np.testing.assert_allclose(one.free, 1 - other.probability, atol=1e-3)
+    np.testing.assert_allclose(one.rival, other.scores.logit)
+
+
+def test_the_evidence_of_each_leaves_out_the_stars_of_the_other(fit, pair):
+    assert all(20 < evidence(part) < evidence(fit) for part in pair)
+
+
+def test_a_bootstrap_keeps_them_apart(pair):
+    for part in pair:
+        again = repeat(part, seed=1)
+        assert f1(again.probability >= 0.5, part.probability >= 0.5) > 0.9
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        SimulatedCluster(n_members=300, radius=6.0, axis_ratio=0.5, **MOTION),
+        SimulatedCluster(n_members=300, radius=4.0, profile="powerlaw", xi=5.0, **MOTION),
+        SimulatedCluster(n_members=20, radius=5.0, **MOTION),
+    ],
+    ids=["elongated", "power law", "twenty stars"],
+)
+def test_one_cluster_stays_one(cluster):
+    stars, _ = plant(cluster)
+    fit = fit_at(stars, cluster)
+    assert separate(fit, 20.0, 8.0) == (fit,)
+
+
+def test_neither_of_two_may_be_less_than_a_cluster(fit):
+    assert separate(fit, 1e5, 8.0) == (fit,)
+    assert separate(fit, 20.0, 200.0) == (fit,)
+
+
+def test_the_search_returns_both_and_the_nearest_first(planted):
+    stars, truth = planted
+    found = search_clusters(stars, REGION, np.zeros(len(stars)))
+    assert [candidate.accepted for candidate in found.candidates] == [True, True]
+    assert found.candidates[0].significance < found.candidates[1].significance
+    assert f1(found.group == 0, truth == 0) > 0.9
+    assert f1(found.group == 1, truth == 1) > 0.9
+    assert found.stop_reason.startswith("found 2 clusters among ")
