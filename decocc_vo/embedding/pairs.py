@@ -12,7 +12,7 @@ _RADII = (0.03, 0.06, 0.12, 0.25)  # Plummer radii of a second cluster that are 
 _SHARES = (0.03, 0.1, 0.2, 0.35, 0.5)  # parts of the members that it may have
 _TRIALS = 400  # members that are tried as its centre
 _PROMISING = 20.0  # log evidence of a second profile from which on two clusters are fitted
-_CERTAIN = 60.0  # log evidence of two fitted clusters over one: chance clumps within a cluster reach 20
+_LOPSIDED = 4.0  # sigma: a cluster is the same on both sides; its chance clumps were under 2.5, second clusters over 5
 _STARTS, _APART = 3, 0.2  # second centres that are tried, and how far from each other, in footprint radii
 _ROUNDS, _STEPS = 8, 10
 _VALLEY = 0.5  # density between two clusters, in parts of the lower peak's
@@ -24,8 +24,8 @@ def separate(fit, significance, fewest, seed=0):
 
     A second profile on the sky is looked for among the members. Where one is, both clusters are fitted together: in
     turn, each to the stars as far as the other does not have them, which is expectation maximisation of a mixture of
-    both. They are two if both together describe the stars much better than one, if there is a valley between them on
-    the sky, and if each holds for itself.
+    both. They are two if each holds for itself, if there is a valley between them on the sky, and if opposite to the
+    smaller one, seen from the larger, there is nothing like it: a single cluster, elongated or not, has two sides.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def separate(fit, significance, fewest, seed=0):
     for centre, radius, share in _second_profiles(fit):
         pair = _fit_both(fit, centre, radius, share, seed)
         hold = all(evidence(one) >= significance and one.probability.sum() >= fewest for one in pair)
-        if hold and _gain(fit, *pair) > _CERTAIN and _valley(*pair) < _VALLEY:
+        if hold and _lopsidedness(*pair) > _LOPSIDED and _valley(*pair) < _VALLEY:
             return pair
     return (fit,)
 
@@ -104,22 +104,27 @@ def _fit_both(fit, centre, radius, share, seed):
     return tuple(replace(pair[i], rival=pair[1 - i].scores.logit) for i in (0, 1))
 
 
-def _gain(fit, one, other):
-    """Log evidence of two clusters over one, the field's model taken to be the same."""
-    n, members = len(fit.rows), one.probability.sum() + other.probability.sum()
-    both = np.logaddexp(np.logaddexp(0, one.scores.logit), other.scores.logit)
-    return n * np.log1p(-members / n) + both.sum() - fit.scores.gain.sum()
+def _counts(pair, places, near):
+    """Members of either cluster around places on the sky."""
+    members, sky = sum(fit.probability for fit in pair), pair[0].embedding.sky
+    return np.array([members[np.hypot(*(sky - place).T) < near].sum() for place in places])
 
 
-def _valley(one, other):
+def _lopsidedness(*pair):
+    """Significance [sigma] of the stars at the smaller cluster over those opposite to it, seen from the larger."""
+    larger, smaller = (fit.model.centre.astype(float) for fit in sorted(pair, key=lambda fit: -fit.probability.sum()))
+    here, there = _counts(pair, (smaller, 2 * larger - smaller), np.hypot(*(larger - smaller)) / 4)
+    return (here - there) / np.sqrt(max(here + there, 1e-9))
+
+
+def _valley(*pair):
     """Density of members between two clusters, over that at the lower peak: as modelled or as counted, the higher."""
-    ends = np.stack([one.model.centre, other.model.centre]).astype(float)
+    ends = np.stack([fit.model.centre for fit in pair]).astype(float)
     path = ends[0] + np.linspace(0, 1, 41)[:, None] * (ends[1] - ends[0])
-    near = np.hypot(*(ends[1] - ends[0])) / 6
-    members, modelled = one.probability + other.probability, np.zeros(len(path))
-    for fit in (one, other):
-        profile = _log_plummer(path, fit.model.centre.astype(float), float(fit.model.radius))
-        modelled += np.exp(profile - float(fit.model.log_norm)) * float(fit.model.fraction)
-    sky = one.embedding.sky
-    counted = np.array([members[np.hypot(*(sky - place).T) < near].sum() for place in path])
+    modelled = sum(
+        float(fit.model.fraction)
+        * np.exp(_log_plummer(path, centre, float(fit.model.radius)) - float(fit.model.log_norm))
+        for fit, centre in zip(pair, ends, strict=True)
+    )
+    counted = _counts(pair, path, np.hypot(*(ends[1] - ends[0])) / 6)
     return max(density[1:-1].min() / max(min(density[0], density[-1]), 1e-9) for density in (modelled, counted))
