@@ -27,6 +27,7 @@ from decocc_vo import pretrain
 from decocc_vo.columns import parallax_zero_point
 from decocc_vo.embedding import candidates, detection, features, head, mixture, search
 from decocc_vo.embedding.context import FEATURES, without_photometry
+from decocc_vo.pretrain import _training
 
 NEIGHBOURS = ("inner_to_outer", "middle_to_outer", "inner_to_model", "outer_to_model", "neighbours")
 
@@ -202,7 +203,9 @@ HEAD = {
     "300 simulations": {"most": 300},
     "one network": {"train": {"networks": 1}},
     "Student's t kernels": {"patches": (patch.object(head.Head, "__call__", students_t),)},
-    "the field's numbers never withheld": {"patches": (patch.object(head, "_UNKNOWN", 0.0),)},
+    "the field's numbers never withheld": {
+        "patches": (patch.object(_training, "_UNKNOWN", 0.0), patch.object(_training, "_REAL_UNKNOWN", 0.0))
+    },
     "plain mean of the networks": {"patches": (patch.object(head, "_DOUBT", 0.0),)},
     "self-training on each field": {"tune": sharpened},
 }

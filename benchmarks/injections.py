@@ -1,14 +1,15 @@
 """
 Exact truth: clusters injected into real fields without theirs, and fields in which there is none.
 
-    python benchmarks/injections.py FIELDS [--clusters 500] [--nulls 300] [--seed N] [--output FILE.json]
+    python benchmarks/injections.py FIELDS [--clusters 500] [--nulls 300] [--pairs 60] [--seed N] [--output FILE.json]
 
 Each field of FIELDS loses its listed and probable members, and its positions are dealt out anew. A cluster of 10 to
 3000 stars at 50 pc to 10 kpc, half to 0.3 % of all stars, is put into it, and `decocc_vo.DECOCC` is asked for the
 cluster, as a user would: nothing is left out. Printed are completeness of the detection, F1, the reliability of the
 probabilities, and the sum of p, by size. Nulls are the same fields without a cluster, simulated fields, and the real
 fields with their members removed but all positions as they were: the largest significance each reaches, and how many
-hold a candidate at the default threshold.
+hold a candidate at the default threshold. Pairs are two clusters of one distance and motion, within 0.1 mas/yr, in
+such a field: how many come back as two.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import itertools
 import json
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import astropy.units as u
@@ -25,7 +27,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from decocc_vo import DECOCC, ClusterRegion, InputError
 from decocc_vo.pretrain import draw_cluster, f1, read_field, read_labels, simulated, without_cluster
-from decocc_vo.simulate import shuffle_positions, simulate_field
+from decocc_vo.simulate import inject_cluster, shuffle_positions, simulate_field
 
 SIZES = ((10, 18), (18, 30), (30, 100), (100, 300), (300, 3001))
 
@@ -54,6 +56,12 @@ def significance(result):
     return max((float(value) for value in result.candidates["significance"]), default=0.0)
 
 
+def pieces(result, truth):
+    """Candidates most of whose members are the cluster's."""
+    group = np.ma.filled(result.table["group"], -1)
+    return int(sum(np.mean(truth[group == number]) > 0.5 for number in range(group.max(initial=-1) + 1)))
+
+
 def run_clusters(backgrounds, number, seed):
     """Answers for injected clusters: list of dict with truth, p and what was injected."""
     rows = []
@@ -78,12 +86,76 @@ def run_clusters(backgrounds, number, seed):
                 "dispersion": cluster.dispersion,
                 "significance": significance(result),
                 "f1": float(f1(chosen, truth)),
+                "pieces": pieces(result, truth),
                 "sum_p": float(p.sum()),
                 "truth": truth,
                 "p": p,
             }
         )
     return rows
+
+
+def two_clusters(field, region, rng):
+    """A field with two clusters of one motion, the number of each star's cluster (0: field), and what they are."""
+    field = shuffle_positions(field, int(rng.integers(2**31)))
+    xi, eta = region.offsets(np.asarray(field["ra"], float), np.asarray(field["dec"], float))
+    footprint = float(np.quantile(np.hypot(xi, eta), 0.999))
+    first = draw_cluster(field, region, rng, members=int(np.exp(rng.uniform(np.log(30), np.log(500)))))
+    radius = footprint * np.exp(rng.uniform(np.log(0.03), np.log(0.12), 2))
+    apart, angle = footprint * rng.uniform(0.3, 0.8), rng.uniform(0, 2 * np.pi)
+    place = apart / 2 * np.array([np.cos(angle), np.sin(angle)])
+    one = replace(first, radius=radius[0], xi=place[0], eta=place[1])
+    other = replace(
+        first,
+        n_members=int(np.exp(rng.uniform(np.log(30), np.log(500)))),
+        pmra=first.pmra + rng.normal(0, 0.05),
+        pmdec=first.pmdec + rng.normal(0, 0.05),
+        radius=radius[1],
+        xi=-place[0],
+        eta=-place[1],
+    )
+    stars, label = field, np.zeros(len(field), int)
+    for number, cluster in enumerate((one, other), start=1):
+        stars = inject_cluster(stars, region, cluster, int(rng.integers(2**31)))
+        label = np.append(label, np.full(cluster.n_members, number))
+    return stars, label, one, other
+
+
+def run_pairs(backgrounds, number, seed):
+    """F1 of each of two clusters of one motion, and how they were: list of dict."""
+    rows = []
+    for index in range(number):
+        rng = np.random.default_rng([seed, 4, index])
+        name, (field, region) = list(backgrounds.items())[int(rng.integers(len(backgrounds)))]
+        try:
+            stars, label, one, other = two_clusters(field, region, rng)
+        except InputError:  # a draw that fell outside the footprint
+            continue
+        group = np.ma.filled(DECOCC().fit(stars, region).table["group"], -1)
+        # Each cluster's own candidate is the one that has most of its members.
+        best = [max(range(group.max(initial=0) + 1), key=lambda g: np.sum((group == g) & (label == k))) for k in (1, 2)]
+        rows.append(
+            {
+                "field": name,
+                "stars": len(stars),
+                "members": [one.n_members, other.n_members],
+                "apart": float(np.hypot(one.xi - other.xi, one.eta - other.eta)),
+                "radii": [one.radius, other.radius],
+                "f1": [float(f1(group == g, label == k)) for k, g in enumerate(best, start=1)],
+                "told_apart": best[0] != best[1],
+            }
+        )
+    return rows
+
+
+def report_pairs(rows):
+    """Print how many pairs come back as two, by their distance in the sum of their radii."""
+    apart = np.array([row["apart"] / sum(row["radii"]) for row in rows])
+    told, scores = np.array([row["told_apart"] for row in rows]), np.array([row["f1"] for row in rows])
+    print(f"{len(rows)} pairs of one motion, {told.sum()} told apart, with a mean F1 of {scores[told].mean():.3f}")
+    for low, high in ((0, 2), (2, 3), (3, 5), (5, np.inf)):
+        part = (apart >= low) & (apart < high)
+        print(f"  {low} to {high} times the sum of their radii apart: {told[part].sum()} of {part.sum()}")
 
 
 def run_nulls(entries, fields, backgrounds, number, seed):
@@ -135,6 +207,7 @@ def report_clusters(rows):
     p = np.concatenate([row["p"] for row in rows])
     edges = np.linspace(0, 1, 11)
     edges[0] = 1e-3
+    print(f"  in pieces: {sum(row['pieces'] > 1 for row in rows)}")
     print("  reliability, mean p : true fraction (stars)")
     for low, high in itertools.pairwise(edges):
         part = (p >= low) & ((p < high) | (high == 1))
@@ -168,6 +241,7 @@ def main(args=None):
     parser.add_argument("fields", type=Path)
     parser.add_argument("--clusters", type=int, default=500)
     parser.add_argument("--nulls", type=int, default=300)
+    parser.add_argument("--pairs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args(args)
@@ -181,9 +255,12 @@ def main(args=None):
         report_clusters(rows)
     nulls = run_nulls(manifest, options.fields, backgrounds, options.nulls, options.seed) if options.nulls else {}
     report_nulls(nulls, DECOCC().threshold)
+    pairs = run_pairs(backgrounds, options.pairs, options.seed)
+    if pairs:
+        report_pairs(pairs)
     if options.output:
         rows = [{key: value for key, value in row.items() if key not in ("truth", "p")} for row in rows]
-        options.output.write_text(json.dumps({"clusters": rows, "nulls": nulls}, indent=1))
+        options.output.write_text(json.dumps({"clusters": rows, "nulls": nulls, "pairs": pairs}, indent=1))
     return 0
 
 

@@ -79,7 +79,7 @@ def test_a_correction_is_each_stars_own(trained):
 def test_networks_that_disagree_leave_the_mixture_alone():
     mixture = np.array([1.0, 1.0, 1.0, -2.0])
     change = np.array([[2.0, 3.0, 0.5, 0.0], [2.0, -3.0, 1.5, 0.0]])
-    expected = np.array([2.0, 0.0, 1 / (1 + 2 * 0.25), 0.0])
+    expected = np.array([2.0, 0.0, 1 / (1 + 4 * 0.25), 0.0])
     np.testing.assert_allclose(agreed(mixture, mixture + change), mixture + expected, atol=1e-9)
 
 

@@ -12,7 +12,9 @@ from astropy.table import Table
 from decocc_vo import ClusterRegion
 from decocc_vo.embedding.context import FEATURES, NEAR
 from decocc_vo.embedding.head import correct, load_head
-from decocc_vo.pretrain import _one_thread_each, draw_cluster, example, field_for_simulation, load_examples, main, train
+from decocc_vo.pretrain import draw_cluster, example, field_for_simulation, load_examples, train
+from decocc_vo.pretrain.__main__ import main
+from decocc_vo.pretrain._examples import _one_thread_each
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 from decocc_vo.stars.files import read_stars
 from decocc_vo.votable import write_table

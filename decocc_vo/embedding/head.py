@@ -29,8 +29,7 @@ LATENT, HIDDEN = 8, (64, 48)
 _SMALLEST = 256  # rows that contexts are padded to at least
 _CLIP = 4.0  # standard deviations a feature may be from its mean
 _NOISE = 0.1  # standard deviations of noise on the features in training
-_UNKNOWN = 0.3  # of the stars drawn in training, those that are not told of their field as a whole
-_DOUBT = 2.0  # weight of the networks' disagreement against what they agree on
+_DOUBT = 4.0  # weight of the networks' disagreement against what they agree on
 _OF_FIELD = np.array([name.startswith("field_") for name in FEATURES])
 
 
@@ -112,7 +111,7 @@ def agreed(mixture, logit):
     """
     One answer of several networks: their mean correction, and less of it the less they agree.
 
-    A correction c of which the networks' variance is v becomes c^3 / (c^2 + 2 v). Where all say the same, as in fields
+    A correction c of which the networks' variance is v becomes c^3 / (c^2 + 4 v). Where all say the same, as in fields
     like those of their training, that is c; where they contradict each other, the mixture has the last word.
 
     Parameters
@@ -137,13 +136,12 @@ def embed(weights, features):
     return np.asarray(latent)[0, : len(features)], np.asarray(weights.parameters["centres"][...])[0]
 
 
-def train_heads(features, truth, weight, *, networks=4, steps=2000, batch=2048, seed=0):
+def train_heads(features, truth, weight, unknown=0.3, *, networks=16, steps=2000, batch=2048, seed=0):
     """
     Train the networks on stars whose membership is known.
 
     The loss is the cross entropy of the corrected logit; stars are drawn by weight. The features get some noise, and
-    those of the field as a whole are withheld now and then: real fields are few, and could be learned by heart. The
-    whole run is one compiled scan.
+    those of the field as a whole are withheld as often as ``unknown`` says. The whole run is one compiled scan.
 
     Parameters
     ----------
@@ -153,6 +151,8 @@ def train_heads(features, truth, weight, *, networks=4, steps=2000, batch=2048, 
         1 for a member, 0 for a field star.
     weight : `~numpy.ndarray`, shape (n,)
         How often a star is drawn, relative to others.
+    unknown : float or `~numpy.ndarray`, shape (n,)
+        How often a star that is drawn is not told of its field as a whole.
     networks, steps, batch, seed : int
         How many networks, steps of AdamW, stars a step; and the seed.
 
@@ -166,6 +166,7 @@ def train_heads(features, truth, weight, *, networks=4, steps=2000, batch=2048, 
     scale = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=probability)) + 1e-3
     mean, scale = mean.astype(np.float32), scale.astype(np.float32)
     x, y = jnp.asarray(features, jnp.float32), jnp.asarray(truth, jnp.float32)
+    unknown = jnp.broadcast_to(jnp.asarray(unknown, jnp.float32), len(x))
     cumulative = jnp.asarray(np.cumsum(probability), jnp.float32)
     optimiser = optax.adamw(optax.cosine_decay_schedule(3e-3, steps), weight_decay=3e-3)
     graph, _ = _graph()
@@ -175,7 +176,8 @@ def train_heads(features, truth, weight, *, networks=4, steps=2000, batch=2048, 
         rows = jnp.minimum(jnp.searchsorted(cumulative, jax.random.uniform(draw, (batch,))), len(x) - 1)
         inputs = _standardise(x[rows], mean, scale)
         inputs = inputs + _NOISE * jax.random.normal(shake, inputs.shape)
-        inputs = jnp.where(_OF_FIELD & (jax.random.uniform(withhold, (batch, 1)) < _UNKNOWN), 0.0, inputs)
+        blind = jax.random.uniform(withhold, (batch,)) < unknown[rows]
+        inputs = jnp.where(_OF_FIELD & blind[:, None], 0.0, inputs)
         logit = x[rows, 0] + nnx.merge(graph, state)(inputs)
         return optax.sigmoid_binary_cross_entropy(logit, y[rows]).mean()
 

@@ -1,59 +1,29 @@
-"""
-Training the head: simulated clusters in real fields without theirs, and published members where they are at hand.
+"""What the head learns from: simulated clusters in real fields without theirs, and published members."""
 
-    python -m decocc_vo.pretrain FIELDS WEIGHTS.safetensors --examples DIR [--simulations N] [--seed N] [--folds DIR]
-"""
-
-import argparse
 import json
 import os
-import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
-from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.table import Table
 from tqdm import tqdm
 
-from . import __version__
-from .columns import canonical_order, conform, floats, parallax_zero_point, usable_rows
-from .decocc import DECOCC
-from .embedding.candidates import find_peaks
-from .embedding.context import context_features, without_photometry
-from .embedding.detection import Embedding, evidence
-from .embedding.features import observables
-from .embedding.head import agreed, correct, save_head, train_heads
-from .embedding.search import fit_candidates
-from .exceptions import InputError
-from .region import ClusterRegion
-from .simulate import SimulatedCluster, inject_cluster, shuffle_positions
-from .stars.files import read_stars
-
-__all__ = [
-    "cross_validate",
-    "draw_cluster",
-    "example",
-    "f1",
-    "field_for_simulation",
-    "load_examples",
-    "main",
-    "make_examples",
-    "read_field",
-    "read_labels",
-    "real_example",
-    "simulated",
-    "solve",
-    "train",
-    "without_cluster",
-]
+from ..columns import canonical_order, conform, floats, parallax_zero_point, usable_rows
+from ..decocc import DECOCC
+from ..embedding.candidates import find_peaks
+from ..embedding.context import context_features
+from ..embedding.detection import Embedding, evidence
+from ..embedding.features import observables
+from ..embedding.search import fit_candidates
+from ..exceptions import InputError
+from ..region import ClusterRegion
+from ..simulate import SimulatedCluster, inject_cluster, shuffle_positions
+from ..stars.files import read_stars
 
 _FIELD_STARS = 80, 4_000  # a field is thinned to: small ones teach as much and cost less
-_REAL_SHARE = 0.25  # of the stars drawn in training, from real fields
-_HIDDEN = 0.1  # of the stars of which magnitude and colour are hidden, so that the head can do without
 _LOST = 0.3  # a simulation of which the mixture finds less (F1) teaches nothing
 
 
@@ -264,151 +234,3 @@ def load_examples(folder):
         for path in sorted(folder.glob("*.npz"))
         for data in [np.load(path)]
     ]
-
-
-def train(examples, *, networks=4, steps=2000, seed=0, labels=True):
-    """
-    Train the head on examples.
-
-    Parameters
-    ----------
-    examples : list of dict
-        From `load_examples`.
-    networks, steps, seed : int
-        See `~decocc_vo.embedding.head.train_heads`.
-    labels : bool
-        Whether real fields with their published labels take part, beside the simulations.
-
-    Returns
-    -------
-    weights : `~decocc_vo.embedding.head.HeadWeights`
-    """
-    features, truth, weight, real = [], [], [], []
-    for item in examples:
-        listed = item["name"].startswith("real_")
-        if listed and (not labels or not str(item["cluster"])):
-            continue
-        known = item["y"] >= 0
-        features.append(item["X"][known])
-        truth.append(item["y"][known])
-        # Small clusters count about as much as large ones.
-        weight.append(np.full(int(known.sum()), max(int(np.sum(item["y"] == 1)), 8) ** -0.7))
-        real.append(np.full(int(known.sum()), listed))
-    features, truth, weight, real = (np.concatenate(parts) for parts in (features, truth, weight, real))
-    if real.any() and not real.all():
-        weight[real] *= _REAL_SHARE / (1 - _REAL_SHARE) * weight[~real].sum() / weight[real].sum()
-    hidden = np.random.default_rng(seed).uniform(size=len(features)) < _HIDDEN
-    features[hidden] = without_photometry(features[hidden])
-    return train_heads(features, truth, weight, networks=networks, steps=steps, seed=seed)[0]
-
-
-def cross_validate(examples, out, folds=4, seed=0, **options):
-    """
-    Answer for every real field with a head that saw neither its cluster nor simulations in its field.
-
-    Writes OUT/NAME.fits with source_id and membership_prob, for ``score_membership.py``, and returns for each
-    simulation the truth and the probabilities of the head that did not see its field.
-
-    Parameters
-    ----------
-    examples : list of dict
-        From `load_examples`.
-    out : `~pathlib.Path`
-        Folder for the tables.
-    folds : int
-        How many folds the clusters are dealt into.
-    seed : int
-        Of the dealing.
-    **options
-        Of `train`.
-
-    Returns
-    -------
-    simulated : list of tuple
-        Truth, mixture's probability, corrected probability of each simulation.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    clusters = sorted({str(item["cluster"]) for item in examples})
-    fold = dict(zip(clusters, np.random.default_rng(seed).permutation(len(clusters)) % folds, strict=True))
-    simulated = []
-    for number in range(folds):
-        seen = [item for item in examples if fold[str(item["cluster"])] != number]
-        weights = train(seen, seed=seed, **options)
-        for item in examples:
-            if fold[str(item["cluster"])] != number:
-                continue
-            probability = item["p"].copy()
-            logit = agreed(item["X"][:, 0], correct(weights, item["X"]))
-            probability[item["near"]] = 1 / (1 + np.exp(-logit))
-            if item["name"].startswith("real_"):
-                found = float(item["E"]) >= DECOCC.threshold
-                table = Table({"source_id": item["source_id"], "membership_prob": probability * found})
-                table.write(out / f"{item['name'].removeprefix('real_')}.fits", overwrite=True)
-            else:
-                simulated.append((item["lab"], item["p"], probability))
-    return simulated
-
-
-def main(args=None):
-    """Parse the command line and run."""
-    parser = argparse.ArgumentParser(
-        prog="python -m decocc_vo.pretrain", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("fields", type=Path, help="folder with manifest.json, stars/ and truth/")
-    parser.add_argument("weights", type=Path, help="safetensors file to write")
-    parser.add_argument("--examples", type=Path, required=True, help="folder that keeps the examples between runs")
-    parser.add_argument("--simulations", type=int, default=600)
-    parser.add_argument("--jobs", type=int, default=1, help="processes that make examples at once")
-    parser.add_argument("--networks", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--simulations-only", action="store_true", help="leave the published labels out of the training"
-    )
-    parser.add_argument("--folds", type=Path, help="cross-validate by cluster too, and write the tables there")
-    options = parser.parse_args(args)
-    make_examples(options.fields, options.examples, options.simulations, options.seed, options.jobs)
-    examples = load_examples(options.examples)
-    settings = {"networks": options.networks, "steps": options.steps, "labels": not options.simulations_only}
-    if options.folds:
-        _report(cross_validate(examples, options.folds, seed=options.seed, **settings))
-    counts = sum(item["name"].startswith("simulation") for item in examples)
-    save_head(
-        train(examples, seed=options.seed, **settings),
-        options.weights,
-        version=__version__,
-        simulations=counts,
-        real_fields=0 if options.simulations_only else len(examples) - counts,
-        **settings,
-    )
-    return 0
-
-
-def _report(simulated):
-    """Print how the head does on exact truth, beside the mixture alone."""
-    for name, column in (("mixture", 1), ("with the head", 2)):
-        scores, totals = [], []
-        for item in simulated:
-            truth, chosen = item[0] == 1, item[column] >= 0.5
-            scores.append(f1(truth, chosen))
-            totals.append(item[column].sum() / truth.sum())
-        truth = np.concatenate([item[0] for item in simulated])
-        probability = np.concatenate([item[column] for item in simulated])
-        print(
-            f"{name}: {len(scores)} simulations, mean F1 {np.mean(scores):.4f}, "
-            f"10th percentile {np.quantile(scores, 0.1):.3f}, "
-            f"sum of p within 10 % of the truth in {np.mean(np.abs(np.array(totals) - 1) < 0.1):.1%}"
-        )
-        bins = np.clip((probability * 10).astype(int), 0, 9)
-        print(
-            "  reliability, mean p : true fraction (stars): "
-            + ", ".join(
-                f"{probability[bins == i].mean():.2f}:{truth[bins == i].mean():.2f} ({np.sum(bins == i)})"
-                for i in range(10)
-                if np.any(bins == i)
-            )
-        )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

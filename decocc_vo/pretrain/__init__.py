@@ -1,0 +1,39 @@
+"""
+Training of the head that comes with the package: ``python -m decocc_vo.pretrain``.
+
+`make_examples` puts simulated clusters into real fields without theirs, and reads published members; `train` makes the
+weights, and `cross_validate` tells how a head does on fields it has not seen.
+"""
+
+from ._examples import (
+    draw_cluster,
+    example,
+    f1,
+    field_for_simulation,
+    load_examples,
+    make_examples,
+    read_field,
+    read_labels,
+    real_example,
+    simulated,
+    solve,
+    without_cluster,
+)
+from ._training import cross_validate, train
+
+__all__ = [
+    "cross_validate",
+    "draw_cluster",
+    "example",
+    "f1",
+    "field_for_simulation",
+    "load_examples",
+    "make_examples",
+    "read_field",
+    "read_labels",
+    "real_example",
+    "simulated",
+    "solve",
+    "train",
+    "without_cluster",
+]

@@ -1,0 +1,53 @@
+"""
+Training the head: simulated clusters in real fields without theirs, and published members where they are at hand.
+
+    python -m decocc_vo.pretrain FIELDS WEIGHTS.safetensors --examples DIR [--simulations N] [--seed N] [--folds DIR]
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from .. import __version__
+from ..embedding.head import save_head
+from ._examples import load_examples, make_examples
+from ._training import cross_validate, report, train
+
+
+def main(args=None):
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m decocc_vo.pretrain", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("fields", type=Path, help="folder with manifest.json, stars/ and truth/")
+    parser.add_argument("weights", type=Path, help="safetensors file to write")
+    parser.add_argument("--examples", type=Path, required=True, help="folder that keeps the examples between runs")
+    parser.add_argument("--simulations", type=int, default=600)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that make examples at once")
+    parser.add_argument("--networks", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--simulations-only", action="store_true", help="leave the published labels out of the training"
+    )
+    parser.add_argument("--folds", type=Path, help="cross-validate by cluster too, and write the tables there")
+    options = parser.parse_args(args)
+    make_examples(options.fields, options.examples, options.simulations, options.seed, options.jobs)
+    examples = load_examples(options.examples)
+    settings = {"networks": options.networks, "steps": options.steps, "labels": not options.simulations_only}
+    if options.folds:
+        report(cross_validate(examples, options.folds, seed=options.seed, **settings))
+    counts = sum(item["name"].startswith("simulation") for item in examples)
+    save_head(
+        train(examples, seed=options.seed, **settings),
+        options.weights,
+        version=__version__,
+        simulations=counts,
+        real_fields=0 if options.simulations_only else len(examples) - counts,
+        **settings,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Training the head on examples, and answers of heads that have not seen a field."""
+
+import numpy as np
+from astropy.table import Table
+
+from ..decocc import DECOCC
+from ..embedding.context import without_photometry
+from ..embedding.head import agreed, correct, train_heads
+from ._examples import f1
+
+_REAL_SHARE = 0.25  # of the stars drawn in training, from real fields
+_UNKNOWN, _REAL_UNKNOWN = 0.3, 0.8  # how often a simulated or a real field as a whole is withheld
+_HIDDEN = 0.1  # of the stars of which magnitude and colour are hidden, so that the head can do without
+
+
+def train(examples, *, networks=16, steps=2000, seed=0, labels=True):
+    """
+    Train the head on examples.
+
+    Parameters
+    ----------
+    examples : list of dict
+        From `load_examples`.
+    networks, steps, seed : int
+        See `~decocc_vo.embedding.head.train_heads`.
+    labels : bool
+        Whether real fields with their published labels take part, beside the simulations.
+
+    Returns
+    -------
+    weights : `~decocc_vo.embedding.head.HeadWeights`
+    """
+    features, truth, weight, real = [], [], [], []
+    for item in examples:
+        listed = item["name"].startswith("real_")
+        if listed and (not labels or not str(item["cluster"])):
+            continue
+        known = item["y"] >= 0
+        features.append(item["X"][known])
+        truth.append(item["y"][known])
+        # Small clusters count about as much as large ones.
+        weight.append(np.full(int(known.sum()), max(int(np.sum(item["y"] == 1)), 8) ** -0.7))
+        real.append(np.full(int(known.sum()), listed))
+    features, truth, weight, real = (np.concatenate(parts) for parts in (features, truth, weight, real))
+    if real.any() and not real.all():
+        weight[real] *= _REAL_SHARE / (1 - _REAL_SHARE) * weight[~real].sum() / weight[real].sum()
+    hidden = np.random.default_rng(seed).uniform(size=len(features)) < _HIDDEN
+    features[hidden] = without_photometry(features[hidden])
+    # Real fields are few, and could be learned by heart.
+    unknown = np.where(real, _REAL_UNKNOWN, _UNKNOWN)
+    return train_heads(features, truth, weight, unknown, networks=networks, steps=steps, seed=seed)[0]
+
+
+def cross_validate(examples, out, folds=4, seed=0, **options):
+    """
+    Answer for every real field with a head that saw neither its cluster nor simulations in its field.
+
+    Writes OUT/NAME.fits with source_id and membership_prob, for ``score_membership.py``, and returns for each
+    simulation the truth and the probabilities of the head that did not see its field.
+
+    Parameters
+    ----------
+    examples : list of dict
+        From `load_examples`.
+    out : `~pathlib.Path`
+        Folder for the tables.
+    folds : int
+        How many folds the clusters are dealt into.
+    seed : int
+        Of the dealing.
+    **options
+        Of `train`.
+
+    Returns
+    -------
+    simulated : list of tuple
+        Truth, mixture's probability, corrected probability of each simulation.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    clusters = sorted({str(item["cluster"]) for item in examples})
+    fold = dict(zip(clusters, np.random.default_rng(seed).permutation(len(clusters)) % folds, strict=True))
+    simulated = []
+    for number in range(folds):
+        seen = [item for item in examples if fold[str(item["cluster"])] != number]
+        weights = train(seen, seed=seed, **options)
+        for item in examples:
+            if fold[str(item["cluster"])] != number:
+                continue
+            probability = item["p"].copy()
+            logit = agreed(item["X"][:, 0], correct(weights, item["X"]))
+            probability[item["near"]] = 1 / (1 + np.exp(-logit))
+            if item["name"].startswith("real_"):
+                found = float(item["E"]) >= DECOCC.threshold
+                table = Table({"source_id": item["source_id"], "membership_prob": probability * found})
+                table.write(out / f"{item['name'].removeprefix('real_')}.fits", overwrite=True)
+            else:
+                simulated.append((item["lab"], item["p"], probability))
+    return simulated
+
+
+def report(simulated):
+    """Print how the head does on exact truth, beside the mixture alone."""
+    for name, column in (("mixture", 1), ("with the head", 2)):
+        scores, totals = [], []
+        for item in simulated:
+            truth, chosen = item[0] == 1, item[column] >= 0.5
+            scores.append(f1(truth, chosen))
+            totals.append(item[column].sum() / truth.sum())
+        truth = np.concatenate([item[0] for item in simulated])
+        probability = np.concatenate([item[column] for item in simulated])
+        print(
+            f"{name}: {len(scores)} simulations, mean F1 {np.mean(scores):.4f}, "
+            f"10th percentile {np.quantile(scores, 0.1):.3f}, "
+            f"sum of p within 10 % of the truth in {np.mean(np.abs(np.array(totals) - 1) < 0.1):.1%}"
+        )
+        bins = np.clip((probability * 10).astype(int), 0, 9)
+        print(
+            "  reliability, mean p : true fraction (stars): "
+            + ", ".join(
+                f"{probability[bins == i].mean():.2f}:{truth[bins == i].mean():.2f} ({np.sum(bins == i)})"
+                for i in range(10)
+                if np.any(bins == i)
+            )
+        )
