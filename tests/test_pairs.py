@@ -1,5 +1,7 @@
 """Two clusters of one motion come back as two, and one cluster, however stretched, as one."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -105,11 +107,23 @@ def test_neither_of_two_may_be_less_than_a_cluster(fit):
     assert separate(fit, 20.0, 200.0) == (fit,)
 
 
-def test_the_search_returns_both_and_the_nearest_first(planted):
-    stars, truth = planted
+def test_the_odds_of_both_change_alike(pair):
+    """What the head has against a star it has against it as a member of either cluster."""
+    near = np.flatnonzero(pair[0].scores.logit > -7)
+    change = np.linspace(-5, 5, len(near))
+    odds = [np.exp(part.scores.logit[near] + change) for part in pair]
+    for part, mine in zip(pair, odds, strict=True):
+        np.testing.assert_allclose(part.probability_after(change, near), mine / (1 + sum(odds)), atol=1e-9)
+
+
+@pytest.mark.parametrize("parallax", [0.42, 9.0])
+def test_the_search_returns_both_and_the_nearest_first(parallax):
+    """Nearby ones, too: their motions alone make all stars members, and the place decides of which."""
+    stars, truth = plant(replace(NEAR, parallax=parallax), replace(FAR, parallax=parallax))
     found = search_clusters(stars, REGION, np.zeros(len(stars)))
     assert [candidate.accepted for candidate in found.candidates] == [True, True]
     assert found.candidates[0].significance < found.candidates[1].significance
     assert f1(found.group == 0, truth == 0) > 0.9
     assert f1(found.group == 1, truth == 1) > 0.9
+    assert np.all(sum(candidate.probability for candidate in found.candidates) < 1.1)
     assert found.stop_reason.startswith("found 2 clusters among ")

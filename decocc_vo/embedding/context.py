@@ -134,7 +134,7 @@ def context_features(fit, obs, seed=0):
     """
     scores, model, embedding = fit.scores, fit.model, fit.embedding
     probability = fit.probability
-    near = np.flatnonzero(fit.logit > NEAR)
+    near = np.flatnonzero(scores.logit > NEAR)
     radius = float(model.radius)
     r = np.hypot(*(embedding.sky - model.centre).T)
     z, scatter = embedding.z, np.diag(model.scatter).astype(float)
@@ -191,7 +191,7 @@ def context_features(fit, obs, seed=0):
         np.log((total + 0.3) / (rivals + 0.3)),
     )
     columns = (
-        fit.logit[near],
+        scores.logit[near],
         scores.kinematic[near],
         scores.log_field[near],
         scores.log_profile[near],

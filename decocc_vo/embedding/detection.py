@@ -47,11 +47,6 @@ class Fit:
     rival: np.ndarray | None = None
 
     @property
-    def logit(self):
-        """Logit of the membership of the stars ``rows``."""
-        return self.scores.logit if self.rival is None else self.scores.logit - np.logaddexp(0, self.rival)
-
-    @property
     def free(self):
         """Probability that a star of ``rows`` is not the rival's."""
         if self.rival is None:
@@ -62,7 +57,14 @@ class Fit:
     @property
     def probability(self):
         """Membership probability of the stars ``rows``."""
-        return 1 / (1 + np.exp(-np.clip(self.logit, -50, 50)))
+        return self.probability_after(0.0)
+
+    def probability_after(self, change, part=slice(None)):
+        """Membership probability of a part of ``rows``, after their log odds against the field change."""
+        logit = self.scores.logit[part] + change
+        if self.rival is not None:  # what speaks against a member of one cluster does so for the other
+            logit = logit - np.logaddexp(0, self.rival[part] + change)
+        return 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
 
 
 @dataclass(frozen=True)

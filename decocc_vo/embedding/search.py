@@ -202,9 +202,10 @@ def _answer(fit, obs, seed, photometry):
     if not photometry:
         features = without_photometry(features)
     logit = correct(load_head(), features)
-    each = 1 / (1 + np.exp(-logit))
-    probability[near] = 1 / (1 + np.exp(-agreed(features[:, 0], logit)))
-    spread[near] = each.std(axis=0)
+    change = np.vstack([agreed(features[:, 0], logit), logit]) - features[:, 0]
+    answers = fit.probability_after(change, near)
+    probability[near] = answers[0]
+    spread[near] = answers[1:].std(axis=0)
     return probability, spread
 
 
