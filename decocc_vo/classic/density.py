@@ -42,7 +42,8 @@ class DensityClassifier:
     Notes
     -----
     ``membership_prob`` is HDBSCAN's strength of membership, which says how deep in the group a star is and is no
-    calibrated probability; with DBSCAN it is 1 in the group and 0 outside.
+    calibrated probability; with DBSCAN it is 1 in the group and 0 outside. Edges of equal length in HDBSCAN's tree are
+    taken as NumPy sorts them, which differs between processors, and so can the groups.
 
     Examples
     --------
