@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .candidates import thin
 from .detection import again, evidence
 
 __all__ = ["separate"]
@@ -11,6 +12,7 @@ __all__ = ["separate"]
 _RADII = (0.03, 0.06, 0.12, 0.25)  # Plummer radii of a second cluster that are tried, in footprint radii
 _SHARES = (0.03, 0.1, 0.2, 0.35, 0.5)  # parts of the members that it may have
 _TRIALS = 400  # members that are tried as its centre
+_FIELD_STARS = 3_000  # that profiles are normalised over when they are looked for
 _PROMISING = 20.0  # log evidence of a second profile from which on two clusters are fitted
 _LOPSIDED = 4.0  # sigma: a cluster is the same on both sides; its chance clumps were under 2.5, second clusters over 5
 _STARTS, _APART = 3, 0.2  # second centres that are tried, and how far from each other, in footprint radii
@@ -55,10 +57,15 @@ def _log_plummer(sky, centre, radius):
     return -2 * np.log1p(np.sum((sky - centre) ** 2, axis=-1) / radius**2)
 
 
-def _log_norm(fit, centre, radius):
-    """Log of a profile's mean over the stars that cannot be members by their motion."""
+def _outside(fit):
+    """Places of stars that cannot be members by their motion, of a large table some."""
     outside = fit.embedding.sky[fit.scores.kinematic < -4]
     outside = outside[np.sum(outside**2, axis=1) < 100]  # stars known to be field are put far away
+    return outside[thin(len(outside), _FIELD_STARS, 0)]
+
+
+def _log_norm(outside, centre, radius):
+    """Log of a profile's mean over the stars outside."""
     return np.log(np.mean(np.exp(_log_plummer(outside, centre, radius))) + 1e-12) if len(outside) else 0.0
 
 
@@ -69,13 +76,13 @@ def _second_profiles(fit):
     sky, odds = fit.embedding.sky, np.exp(np.clip(fit.scores.logit[near], -30, 30))
     kinematic = np.exp(np.clip(fit.scores.kinematic[near], -30, 30))
     trials = members[np.linspace(0, len(members) - 1, min(len(members), _TRIALS)).astype(int)]
-    found = []
+    outside, found = _outside(fit), []
     for trial in trials:
         if np.hypot(*sky[trial]) > 1:
             continue
         best = (-np.inf, None, None, None)
         for radius in _RADII:
-            profile = np.exp(_log_plummer(sky[near], sky[trial], radius) - _log_norm(fit, sky[trial], radius))
+            profile = np.exp(_log_plummer(sky[near], sky[trial], radius) - _log_norm(outside, sky[trial], radius))
             excess = (kinematic * profile - odds) / (1 + odds)
             gains = [np.log1p(share * excess).sum() for share in _SHARES]
             number = int(np.argmax(gains))
@@ -94,7 +101,7 @@ def _fit_both(fit, centre, radius, share, seed):
     """Fit two clusters together, the second from a profile."""
     model = fit.model
     second = model._replace(
-        centre=centre, radius=radius, log_norm=_log_norm(fit, centre, radius), fraction=share * model.fraction
+        centre=centre, radius=radius, log_norm=_log_norm(_outside(fit), centre, radius), fraction=share * model.fraction
     )
     pair = [again(fit, fit.model, 0, seed), again(fit, second, 0, seed)]
     for _ in range(_ROUNDS):
