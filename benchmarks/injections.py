@@ -56,16 +56,20 @@ def significance(result):
     return max((float(value) for value in result.candidates["significance"]), default=0.0)
 
 
+def groups(result):
+    """Stars of each candidate, the first first."""
+    group = np.ma.filled(result.table["group"], -1)
+    return [group == number for number in range(group.max(initial=-1) + 1)]
+
+
 def best_f1(result, truth):
     """F1 of the candidate that is most like the cluster, the first or another."""
-    group = np.ma.filled(result.table["group"], -1)
-    return max((f1(group == number, truth) for number in range(group.max(initial=-1) + 1)), default=0.0)
+    return max((f1(chosen, truth) for chosen in groups(result)), default=0.0)
 
 
 def pieces(result, truth):
     """Candidates most of whose members are the cluster's."""
-    group = np.ma.filled(result.table["group"], -1)
-    return int(sum(np.mean(truth[group == number]) > 0.5 for number in range(group.max(initial=-1) + 1)))
+    return sum(int(2 * truth[chosen].sum() > chosen.sum()) for chosen in groups(result))
 
 
 def run_clusters(backgrounds, number, seed):

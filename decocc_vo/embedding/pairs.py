@@ -45,8 +45,9 @@ def separate(fit, significance, fewest, seed=0):
     fits : tuple of `~decocc_vo.embedding.detection.Fit`
         Two, of which each knows of the other, or the one that was given.
     """
-    for centre, radius, share in _second_profiles(fit):
-        pair = _fit_both(fit, centre, radius, share, seed)
+    outside = _outside(fit)
+    for centre, radius, share in _second_profiles(fit, outside):
+        pair = _fit_both(fit, outside, centre, radius, share, seed)
         hold = all(evidence(one) >= significance and one.probability.sum() >= fewest for one in pair)
         if hold and _lopsidedness(*pair) > _LOPSIDED and _valley(*pair) < _VALLEY:
             return pair
@@ -69,14 +70,14 @@ def _log_norm(outside, centre, radius):
     return np.log(np.mean(np.exp(_log_plummer(outside, centre, radius))) + 1e-12) if len(outside) else 0.0
 
 
-def _second_profiles(fit):
+def _second_profiles(fit, outside):
     """Centre, radius and share of second profiles that explain where the members are, best first."""
     members = np.flatnonzero(fit.probability >= 0.5)
     near = np.flatnonzero(fit.probability >= 0.05)
     sky, odds = fit.embedding.sky, np.exp(np.clip(fit.scores.logit[near], -30, 30))
     kinematic = np.exp(np.clip(fit.scores.kinematic[near], -30, 30))
     trials = members[np.linspace(0, len(members) - 1, min(len(members), _TRIALS)).astype(int)]
-    outside, found = _outside(fit), []
+    found = []
     for trial in trials:
         if np.hypot(*sky[trial]) > 1:
             continue
@@ -97,11 +98,11 @@ def _second_profiles(fit):
     return kept
 
 
-def _fit_both(fit, centre, radius, share, seed):
+def _fit_both(fit, outside, centre, radius, share, seed):
     """Fit two clusters together, the second from a profile."""
     model = fit.model
     second = model._replace(
-        centre=centre, radius=radius, log_norm=_log_norm(_outside(fit), centre, radius), fraction=share * model.fraction
+        centre=centre, radius=radius, log_norm=_log_norm(outside, centre, radius), fraction=share * model.fraction
     )
     pair = [again(fit, fit.model, 0, seed), again(fit, second, 0, seed)]
     for _ in range(_ROUNDS):
