@@ -32,7 +32,9 @@ class DECOCC:
     seed : int
         Seed of the random draws: the thinning of large tables and the start of the field's model.
     threshold : float
-        Significance from which on a candidate holds as a cluster, in natural log units.
+        Significance from which on a candidate holds as a cluster, in natural log units: its log evidence, less the
+        logarithm of the number of places where chance could have made it. At the default 0.3 % of the fields without a
+        cluster hold one.
     first : {"density", "hdbscan", "kmeans"}
         First clustering, which says where to look: peaks of the density, the groups of HDBSCAN, or those of K-Means.
     photometry : bool
@@ -41,7 +43,7 @@ class DECOCC:
     """
 
     seed: int = 0
-    threshold: float = 20.0
+    threshold: float = 6.0
     first: str = "density"
     photometry: bool = True
 

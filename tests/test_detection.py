@@ -1,5 +1,7 @@
 """Candidates fitted: the right members, what padding, thinning and a shuffled sky do, and the perspective."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from decocc_vo.embedding.detection import (
     fit_peak,
     refine,
     repeat,
+    significance,
     straighten,
 )
 from decocc_vo.embedding.features import Observables, observables
@@ -101,7 +104,7 @@ def test_a_shuffled_sky_has_no_evidence(stars):
     alone = simulate_field(REGION, 980, seed=5)
     alone["is_member"] = 0
     obs, _ = observed(alone)
-    assert evidence(fit_best(obs)) < 20
+    assert significance(fit_best(obs)) < 6
 
 
 def test_evidence_counts_each_star_by_its_weight(refined):
@@ -110,6 +113,23 @@ def test_evidence_counts_each_star_by_its_weight(refined):
     heavier = type(refined)(**(vars(refined) | {"weight": weight}))
     expected = 0.7 * weight @ spatial + 0.3 * weight @ gain
     assert evidence(heavier) == pytest.approx(expected)
+
+
+def test_significance_takes_off_the_places_that_chance_had(refined):
+    """Twice the field, or a cluster of a part of the radius, and chance had four times as many places."""
+    share = refined.probability.sum() / 980
+    radius = float(refined.model.radius)
+    assert significance(refined) == pytest.approx(
+        evidence(refined) + 2 * np.log(share) + 2 * min(np.log(radius / 0.25), 0), rel=1e-6
+    )
+    smaller, tiny = (
+        significance(replace(refined, model=refined.model._replace(radius=np.float32(r)))) for r in (0.1, 0.05)
+    )
+    assert smaller - tiny == pytest.approx(2 * np.log(2), rel=1e-4)
+    wide, wider = (
+        significance(replace(refined, model=refined.model._replace(radius=np.float32(r)))) for r in (0.5, 1.0)
+    )
+    assert wide == wider
 
 
 def test_the_embedding_goes_back_and_its_slope_is_the_derivative(planted):

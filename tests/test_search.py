@@ -1,5 +1,7 @@
 """The whole search: planted clusters, none where there is none, and what the user knows beforehand."""
 
+from types import SimpleNamespace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -8,9 +10,10 @@ from astropy.coordinates import SkyCoord
 from decocc_vo import ClusterRegion
 from decocc_vo.columns import canonical_order
 from decocc_vo.embedding import detection
+from decocc_vo.embedding import search as search_module
 from decocc_vo.embedding.detection import Embedding, evidence, fit_peak
 from decocc_vo.embedding.features import observables
-from decocc_vo.embedding.search import search_clusters
+from decocc_vo.embedding.search import _nearest_first, search_clusters
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, shuffle_positions, simulate_field
 
 REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 30 * u.arcmin)
@@ -97,8 +100,8 @@ def test_a_shuffled_field_has_none(seed):
     assert np.all(found.group == -1)
     assert found.spread is None
     assert found.stop_reason.startswith("no cluster: the best of ")
-    assert "threshold of 20" in found.stop_reason
-    assert all(c.significance < 20 for c in found.candidates)
+    assert "threshold of 6" in found.stop_reason
+    assert all(c.significance < 6 for c in found.candidates)
     assert all(c.probability.shape == (860,) for c in found.candidates)
 
 
@@ -115,6 +118,25 @@ def test_two_clusters_nearest_to_the_centre_first(both):
     assert first.significance < second.significance  # the one aside has more stars: the order is by place
     assert f1(found.group == 0, truth == 0) > 0.9
     assert f1(found.group == 1, truth == 1) > 0.9
+
+
+def test_a_group_that_is_everywhere_is_not_the_nearest(monkeypatch):
+    """Where the centre of stars without concentration is, nobody knows."""
+
+    def fit(centre, radius, members, significance):
+        model = SimpleNamespace(centre=np.array(centre), radius=radius)
+        return SimpleNamespace(
+            model=model, weight=np.ones(1), probability=np.array([members]), significance=significance
+        )
+
+    monkeypatch.setattr(search_module, "significance", lambda fit: fit.significance)
+    cluster, group = fit((0.2, 0.1), 0.1, 50.0, 100.0), fit((0.05, 0.0), 2.0, 20.0, 30.0)
+    assert _nearest_first([cluster, group])[0] is cluster
+    rich, behind = fit((0.03, 0.0), 0.6, 500.0, 400.0), fit((0.2, 0.1), 0.05, 80.0, 300.0)
+    assert _nearest_first([rich, behind])[0] is rich
+    weak = fit((0.0, 0.0), 0.05, 30.0, 19.0)
+    assert _nearest_first([cluster, weak])[0] is cluster
+    assert _nearest_first([cluster, fit((0.0, 0.0), 0.05, 30.0, 21.0)])[1] is cluster
 
 
 def test_the_other_cluster_first_in_a_region_around_it(both):

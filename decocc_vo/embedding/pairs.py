@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from .candidates import thin
-from .detection import again, evidence
+from .detection import again, significance
 
 __all__ = ["separate"]
 
@@ -20,7 +20,7 @@ _ROUNDS, _STEPS = 8, 10
 _VALLEY = 0.5  # density between two clusters, in parts of the lower peak's
 
 
-def separate(fit, significance, fewest, seed=0):
+def separate(fit, threshold, fewest, seed=0):
     """
     Tell two clusters apart that were fitted as one.
 
@@ -33,8 +33,8 @@ def separate(fit, significance, fewest, seed=0):
     ----------
     fit : `~decocc_vo.embedding.detection.Fit`
         A candidate fitted to all stars.
-    significance : float
-        What each of the two has to reach.
+    threshold : float
+        Significance each of the two has to reach.
     fewest : float
         Members each has to have.
     seed : int
@@ -48,7 +48,7 @@ def separate(fit, significance, fewest, seed=0):
     outside = _outside(fit)
     for centre, radius, share in _second_profiles(fit, outside):
         pair = _fit_both(fit, outside, centre, radius, share, seed)
-        hold = all(evidence(one) >= significance and one.probability.sum() >= fewest for one in pair)
+        hold = all(significance(one) >= threshold and one.probability.sum() >= fewest for one in pair)
         if hold and _lopsidedness(*pair) > _LOPSIDED and _valley(*pair) < _VALLEY:
             return pair
     return (fit,)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .candidates import Peak, find_peaks
 from .context import context_features, without_photometry
-from .detection import Embedding, evidence, fit_peak, refine, repeat, straighten
+from .detection import Embedding, fit_peak, refine, repeat, significance, straighten
 from .features import observables
 from .head import agreed, correct, load_head
 from .pairs import separate
@@ -22,7 +22,8 @@ _REPEATS = 6
 _LISTED = 3  # candidates that are told of where none holds
 _NO_DISTANCE = 0.1  # mas: a mean parallax further below zero than this, and 3 of its errors, is that of no star
 _ASIDE = 0.5  # footprint radii: no published cluster is further from the centre it is asked for at
-_COMPARABLE = 0.1  # a candidate with this part of the best one's significance may be the one that was asked for
+_SHORT = 10.0  # a candidate that falls short of the threshold by no more may reach it with all stars
+_COMPARABLE = 0.2  # a candidate with this part of the best one's significance may be the one that was asked for
 
 
 class Group(NamedTuple):
@@ -50,7 +51,7 @@ def search_clusters(
     zero_point,
     *,
     seed=0,
-    threshold=20.0,
+    threshold=6.0,
     first="density",
     photometry=True,
     start=None,
@@ -99,7 +100,7 @@ def search_clusters(
     group = np.full(len(obs), -1, np.int16)
     diagnostics = {"seconds_by_stage": seconds, "peaks": len(peaks)}
     if not hold:
-        losers = tuple(Group(f.probability, evidence(f), accepted=False) for f in fits[:_LISTED])
+        losers = tuple(Group(f.probability, significance(f), accepted=False) for f in fits[:_LISTED])
         return Found(losers, group, None, _why_none(fits, peaks, threshold), diagnostics)
     winner = hold[0]
     answers = [_answer(fit, obs, seed, photometry) for fit in hold]
@@ -109,11 +110,11 @@ def search_clusters(
     velocity = None if winner.perspective is None else winner.perspective.velocity.round(2).tolist()
     reason = (
         f"found {len(hold)} cluster{'s' * (len(hold) > 1)} among {len(peaks)} candidates; significance "
-        + ", ".join(f"{evidence(f):.1f}" for f in hold)
+        + ", ".join(f"{significance(f):.1f}" for f in hold)
         + _aside(winner)
     )
     diagnostics |= {"velocity_km_s": velocity, "spread": float(np.max(spread, initial=0.0))}
-    groups = tuple(Group(p, evidence(f)) for f, (p, _) in zip(hold, answers, strict=True))
+    groups = tuple(Group(p, significance(f)) for f, (p, _) in zip(hold, answers, strict=True))
     for number in range(len(groups) - 1, -1, -1):
         group[groups[number].probability >= 0.5] = number
     return Found(groups, group, spread, reason, diagnostics)
@@ -143,19 +144,19 @@ def fit_candidates(obs, embedding, peaks, seed, threshold):
         Different ones, best first.
     """
     fits = [fit_peak(embedding, p.x, p.xy / obs.footprint, p.count, seed) for p in peaks]
-    fits = _different(sorted(fits, key=evidence, reverse=True))
+    fits = _different(sorted(fits, key=significance, reverse=True))
     fits = [
-        straighten(refine(f, seed), obs, seed) if evidence(f) >= threshold / 2 else refine(f, seed)
+        straighten(refine(f, seed), obs, seed) if significance(f) >= threshold - _SHORT else refine(f, seed)
         for number, f in enumerate(fits)
-        if number < _LISTED or evidence(f) >= threshold / 2
+        if number < _LISTED or significance(f) >= threshold - _SHORT
     ]
-    fits = _different(sorted(fits, key=evidence, reverse=True))
+    fits = _different(sorted(fits, key=significance, reverse=True))
     fits = [
         part
         for f in fits
-        for part in ((f,) if evidence(f) < threshold or f.perspective else separate(f, threshold, _FEWEST, seed))
+        for part in ((f,) if significance(f) < threshold or f.perspective else separate(f, threshold, _FEWEST, seed))
     ]
-    return sorted(fits, key=evidence, reverse=True)
+    return sorted(fits, key=significance, reverse=True)
 
 
 def _members(fit):
@@ -165,9 +166,9 @@ def _members(fit):
 
 def _fault(fit, threshold):
     """Why a candidate does not hold as a cluster; nothing if it does."""
-    if evidence(fit) < threshold:
-        return f"a significance of {evidence(fit):.1f}, under the threshold of {threshold:g}"
-    told = f"a significance of {evidence(fit):.1f}, but"
+    if significance(fit) < threshold:
+        return f"a significance of {significance(fit):.1f}, under the threshold of {threshold:g}"
+    told = f"a significance of {significance(fit):.1f}, but"
     if _members(fit) < _FEWEST:
         return f"{told} fewer than {_FEWEST} stars"
     parallax, precision = fit.mean[2], fit.weight * fit.probability / fit.embedding.cov[fit.rows, 2, 2]
@@ -219,7 +220,7 @@ def _different(fits):
     """Fits of one and the same cluster are one: the first stays."""
     kept = []
     for fit in fits:
-        if not np.isfinite(evidence(fit)) or fit.probability.sum() < 3:
+        if not np.isfinite(significance(fit)) or fit.probability.sum() < 3:
             continue
         if not any(_same(fit, k) for k in kept):
             kept.append(fit)
@@ -233,12 +234,15 @@ def _same(one, other):
     return np.minimum(p, q).sum() >= _SAME * min(p.sum(), q.sum())
 
 
+def _farthest(fit):
+    """How far from the centre of the region a candidate's own may be, in footprint radii: two of its errors more."""
+    return float(np.hypot(*fit.model.centre) + 2 * fit.model.radius / np.sqrt(_members(fit)))
+
+
 def _nearest_first(fits):
     """Of the candidates comparable with the best, the nearest to the centre of the region comes first."""
     if not fits:
         return []
-    best = evidence(fits[0])
-    asked = min(
-        (f for f in fits if evidence(f) >= _COMPARABLE * best), key=lambda f: np.hypot(*f.model.centre) / f.model.radius
-    )
+    best = significance(fits[0])
+    asked = min((f for f in fits if significance(f) >= _COMPARABLE * best), key=_farthest)
     return [asked, *(f for f in fits if f is not asked)]

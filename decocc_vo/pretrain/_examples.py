@@ -15,7 +15,7 @@ from ..columns import canonical_order, conform, floats, parallax_zero_point, usa
 from ..decocc import DECOCC
 from ..embedding.candidates import find_peaks
 from ..embedding.context import context_features
-from ..embedding.detection import Embedding, evidence
+from ..embedding.detection import Embedding, significance
 from ..embedding.features import observables
 from ..embedding.search import fit_candidates
 from ..exceptions import InputError
@@ -118,7 +118,7 @@ def example(field, region, cluster, seed):
     if fit is None or f1(fit.probability >= 0.5, truth == 1) < _LOST:
         return None
     near, features = context_features(fit, obs)
-    return {"X": features, "y": truth[near], "near": near, "lab": truth, "p": fit.probability, "E": evidence(fit)}
+    return {"X": features, "y": truth[near], "near": near, "lab": truth, "p": fit.probability, "E": significance(fit)}
 
 
 def real_example(entry, fields, seed=0):
@@ -135,7 +135,7 @@ def real_example(entry, fields, seed=0):
         "near": near,
         "lab": label,
         "p": fit.probability,
-        "E": evidence(fit),
+        "E": significance(fit),
         "source_id": source_id,
     }
 
