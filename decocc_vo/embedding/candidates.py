@@ -5,6 +5,7 @@ from itertools import chain
 
 import numpy as np
 
+from .features import arcsinh_features
 from .perspective import AU_YR
 
 __all__ = ["FIRST", "Peak", "find_peaks", "intrinsic_dispersion", "thin", "thin_apart"]
@@ -18,6 +19,7 @@ _NEAR2 = 25.0  # squared distance from which on a star cannot be a member
 _FIELD_GAUSSIANS, _FIELD_STARS, _FIELD_VARIANCE = 8, 6_000, 0.04  # of the field's density; units of the embedding
 _GROUPS = 12, 30  # K-Means, where it is asked for
 _SMALLEST_GROUPS = 8, 20, 50  # HDBSCAN
+_NEARBY, _PRECISE = 2.0, 5.0  # mas, and sigma: stars whose space motion says more than their proper motion
 _RECENTRED = 16  # of the best distinct trials are looked at again from where they lead
 _APART = 0.25  # footprint radii: peaks of one motion that are further from each other are two
 _ROUNDS = 3
@@ -164,9 +166,11 @@ def find_peaks(obs, embedding, seed=0, most=8, search=12_000, first="density"):
     Find the places where a cluster may be.
 
     Stars denser than all their nearest neighbours are peaks, at several numbers of neighbours: in the embedding alone,
-    and together with the position on the sky, which counts a little or much. At each a filter is matched to the stars:
-    a cluster of the dispersion clusters have, widened by each star's own errors, with a Plummer profile, against the
-    field's own density of motions. It is moved to where its members are, and the best by evidence are kept.
+    and together with the position on the sky, which counts a little or much. Nearby stars, whose proper motions differ
+    widely where they move together, are searched once more by themselves, in tangential velocity and distance. At each
+    peak a filter is matched to the stars: a cluster of the dispersion clusters have, widened by each star's own errors,
+    with a Plummer profile, against the field's own density of motions. It is moved to where its members are, and the
+    best by evidence are kept.
 
     Parameters
     ----------
@@ -209,17 +213,28 @@ def find_peaks(obs, embedding, seed=0, most=8, search=12_000, first="density"):
     if n > search and np.isfinite(obs.mag).sum() > search // 2:
         samples.append(np.sort(np.argsort(obs.mag, kind="stable")[:search]))
     field = _field_density(embedding, seed)
+    samples = [(rows, embedding.z[rows], field[rows], n) for rows in samples]
+    nearby = np.flatnonzero(obs.x[:, 2] > np.maximum(_NEARBY, _PRECISE * np.sqrt(obs.cov[:, 2, 2])))
+    if len(nearby) > _NEIGHBOURS[0]:
+        rows = nearby[thin(len(nearby), search, seed)]
+        samples.append((rows, _velocities(obs.x[rows]), field[rows] - np.log(len(nearby) / n), len(nearby)))
     peaks = []
-    for rows in samples:
-        z, sky = embedding.z[rows], obs.xy[rows] / obs.footprint
-        both, trials = np.hstack([z, sky]), []
+    for rows, motions, log_field, total in samples:
+        sky = obs.xy[rows] / obs.footprint
+        both, trials = np.hstack([embedding.z[rows], sky]), []
         for weight in _SKY_WEIGHTS:
-            points = np.hstack([z, weight * sky]) if weight else z
+            points = np.hstack([motions, weight * sky]) if weight else motions
             trials += [np.median(both[around], axis=0) for around in _FIRST[first](points, seed)]
         if trials:
-            matched = _Filter(embedding, rows, sky, field[rows], seed)
-            peaks += matched.peaks(np.unique(np.stack(trials).round(9), axis=0), obs.footprint, n)
+            matched = _Filter(embedding, rows, sky, log_field, seed)
+            peaks += matched.peaks(np.unique(np.stack(trials).round(9), axis=0), obs.footprint, total)
     return _distinct(peaks, obs.footprint, np.sqrt(np.median(np.einsum("nii->ni", obs.cov), axis=0)), most)
+
+
+def _velocities(x):
+    """Tangential velocity and log distance, scaled as the embedding is: a cluster is as wide at any distance."""
+    velocity = np.column_stack([AU_YR * x[:, :2] / x[:, 2:], np.log(x[:, 2])])
+    return arcsinh_features(velocity, np.zeros((len(x), 3, 3)))[0]
 
 
 def _field_density(embedding, seed):
@@ -288,7 +303,7 @@ class _Filter:
 
     def peaks(self, trials, footprint, n):
         """
-        The trials that lead to something, from where they lead; counts are of all ``n`` stars.
+        The trials that lead to something, from where they lead; counts are of the ``n`` stars the sample stands for.
 
         Those of much evidence and of much concentration take turns: where the field's density is not described well,
         all its bumps have much evidence.
