@@ -100,6 +100,19 @@ def test_two_clumps_are_the_first_two_peaks(empty):
     assert sorted(next(i for i, c in enumerate((CLUSTER, other)) if at(p, c)) for p in first) == [0, 1]
 
 
+@pytest.mark.parametrize("parallax", [5.0, 9.3])
+def test_a_nearby_cluster_is_found_in_front_of_a_distant_crowd(parallax):
+    """At 1 km/s its proper motions are as wide as the crowd's, and its few stars are dense in nothing but velocity."""
+    rng = np.random.default_rng(0)
+    crowd = simulate_field(REGION, 2000, seed=0)
+    crowd["pmra"], crowd["pmdec"] = rng.normal(-1, 0.9, 2000), rng.normal(2, 0.9, 2000)
+    crowd["parallax"] = np.abs(rng.normal(0.3, 0.25, 2000)) * rng.lognormal(0, 0.5, 2000)
+    near = SimulatedCluster(n_members=12, pmra=-0.7, pmdec=1.8, parallax=parallax, radius=12.0, dispersion=1.0)
+    found = [p for p in peaks_of(inject_cluster(crowd, REGION, near, seed=0)) if abs(p.x[2] - parallax) < 0.5]
+    assert len(found) == 1
+    assert 8 < found[0].count < 16
+
+
 def test_bumps_of_much_evidence_do_not_crowd_out_a_concentration(empty):
     """The core of a field whose density is not described well has more of them than are looked at closely."""
 
@@ -170,13 +183,13 @@ def test_the_bright_stars_are_searched_too():
     bright = rng.permutation(n)[:600]
     sigma[bright], mag[bright] = 0.02, rng.uniform(8, 14, 600)
     own = bright[:members]
-    x[own] = rng.normal([3, -2, 2], 0.05, (members, 3))
+    x[own] = rng.normal([3, -2, 1.5], 0.05, (members, 3))
     xy[own] = rng.normal(0, 3, (members, 2))
     cov = sigma[:, None, None] ** 2 * np.eye(3)
     obs = observed(x, cov, xy, mag, 30.0)
 
     def found(obs):
-        return any(np.abs(p.x - [3, -2, 2]).max() < 0.2 for p in find_peaks(obs, embed(obs), search=600))
+        return any(np.abs(p.x - [3, -2, 1.5]).max() < 0.2 for p in find_peaks(obs, embed(obs), search=600))
 
     assert found(obs)
     assert not found(observed(x, cov, xy, np.full(n, np.nan), 30.0))
