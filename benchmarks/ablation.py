@@ -27,7 +27,7 @@ from decocc_vo import pretrain
 from decocc_vo.columns import parallax_zero_point
 from decocc_vo.embedding import candidates, detection, features, head, mixture, search
 from decocc_vo.embedding.context import FEATURES, without_photometry
-from decocc_vo.pretrain import _training
+from decocc_vo.pretrain import _examples, _training
 
 NEIGHBOURS = ("inner_to_outer", "middle_to_outer", "inner_to_model", "outer_to_model", "neighbours")
 
@@ -121,7 +121,7 @@ MIXTURE = {
     "errors left out": [patch.object(detection, "arcsinh_features", no_errors)],
     "no arcsinh": [
         patch.object(detection, "arcsinh_features", linear),
-        patch.object(pretrain, "Embedding", LinearEmbedding),
+        patch.object(_examples, "Embedding", LinearEmbedding),
         patch.object(detection, "Embedding", LinearEmbedding),
     ],
     "no profile on the sky": [patch.object(mixture, "_log_plummer", lambda xy, *_: 0.0 * xy[..., 0])],
@@ -129,12 +129,12 @@ MIXTURE = {
     "one field Gaussian": [patch.object(detection, "_COMPONENTS", 1)],
     "nearby stars not searched apart": [patch.object(candidates, "_NEARBY", np.inf)],
     "no perspective": [patch.object(search, "straighten", lambda fit, *_: fit)],
-    "largest group of K-Means, no search": [patch.object(pretrain, "find_peaks", old_ranking)],
+    "largest group of K-Means, no search": [patch.object(_examples, "find_peaks", old_ranking)],
     "first clustering HDBSCAN": [
-        patch.object(pretrain, "find_peaks", lambda o, e, s=0: candidates.find_peaks(o, e, s, first="hdbscan"))
+        patch.object(_examples, "find_peaks", lambda o, e, s=0: candidates.find_peaks(o, e, s, first="hdbscan"))
     ],
     "first clustering K-Means": [
-        patch.object(pretrain, "find_peaks", lambda o, e, s=0: candidates.find_peaks(o, e, s, first="kmeans"))
+        patch.object(_examples, "find_peaks", lambda o, e, s=0: candidates.find_peaks(o, e, s, first="kmeans"))
     ],
 }
 

@@ -63,6 +63,14 @@ def empty_field(entry, fields):
     return without_cluster(stars, read_labels(entry, fields, stars), probability), region
 
 
+def empty_fields(manifest, fields, jobs):
+    """All of them, by name; Hipparcos has no G, from which the errors of simulated stars follow."""
+    manifest = [entry for entry in manifest if "hipparcos" not in entry["name"]]
+    with pool(jobs) as processes:
+        empty = list(processes.map(partial(empty_field, fields=fields), manifest))
+    return {entry["name"]: field for entry, field in zip(manifest, empty, strict=True)}
+
+
 def injected(field, region, rng, sizes):
     """A thinned field with a cluster, and the cluster."""
     wanted = int(np.exp(rng.uniform(*np.log(sizes))))
@@ -73,6 +81,13 @@ def injected(field, region, rng, sizes):
     cluster = draw_cluster(field, region, rng, members=members)
     stars, truth, _ = simulated(field, region, cluster, int(rng.integers(2**31)))
     return stars, truth == 1, cluster
+
+
+def shuffled(stars, rng):
+    """Some of a field's stars, 300 to 20 000, with their positions dealt out anew."""
+    fewest, most = min(len(stars), 300), min(len(stars), 20_000)
+    most = int(np.exp(rng.uniform(np.log(fewest), np.log(most + 1))))
+    return shuffle_positions(stars[np.sort(rng.permutation(len(stars))[:most])], int(rng.integers(2**31)))
 
 
 def significance(result):
@@ -189,9 +204,7 @@ def run_null(seed, kind, index):
     name = list(_BACKGROUNDS)[index % len(_BACKGROUNDS)]
     stars, region = _BACKGROUNDS[name]
     if kind == "shuffled":
-        fewest, most = min(len(stars), 300), min(len(stars), 20_000)
-        most = int(np.exp(rng.uniform(np.log(fewest), np.log(most + 1))))
-        stars = shuffle_positions(stars[np.sort(rng.permutation(len(stars))[:most])], int(rng.integers(2**31)))
+        stars = shuffled(stars, rng)
     elif kind == "simulated":
         place = SkyCoord(rng.uniform(0, 360), np.degrees(np.arcsin(rng.uniform(-1, 1))), unit="deg")
         name, region = f"simulated {index}", ClusterRegion(place, float(rng.uniform(10, 120)) * u.arcmin)
@@ -268,11 +281,7 @@ def main(args=None):
     parser.add_argument("--output", type=Path)
     options = parser.parse_args(args)
     manifest = json.loads((options.fields / "manifest.json").read_text())
-    # Hipparcos has no G, from which the errors of simulated stars follow.
-    manifest = [entry for entry in manifest if "hipparcos" not in entry["name"]]
-    with pool(options.jobs) as jobs:
-        empty = list(jobs.map(partial(empty_field, fields=options.fields), manifest))
-    backgrounds = {entry["name"]: field for entry, field in zip(manifest, empty, strict=True)}
+    backgrounds = empty_fields(manifest, options.fields, options.jobs)
     with pool(options.jobs, backgrounds) as jobs:
         rows = answers(jobs, partial(run_cluster, options.seed, options.sizes), options.clusters)
         if rows:
