@@ -140,7 +140,7 @@ def measure(watch, path, rows):
 
 def main(args=None):
     """Run the benchmark and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="2000,15000,50000")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args(args)

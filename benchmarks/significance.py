@@ -64,7 +64,7 @@ def run(seed, sizes, index):
 def report(clusters, nulls):
     """Print what each significance is worth."""
     alone = np.array([field not in OTHERS for field, _, _ in nulls])
-    best = np.array([[max((c[i] for c in found), default=-np.inf) for i in (0, 1)] for _, _, found in nulls])
+    best = np.array([[max((c[i] for c in found), default=-100.0) for i in (0, 1)] for _, _, found in nulls])
     print(f"{len(nulls)} fields without a cluster, {alone.sum()} of them without another one, reach")
     for value in range(3, 11):
         reached = best[:, 1] >= value

@@ -1,0 +1,73 @@
+"""The benchmarks' parts that a change of the package could break unseen, on made-up stars."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import astropy.units as u
+import pytest
+from astropy.coordinates import SkyCoord
+
+from decocc_vo import ClusterRegion
+from decocc_vo.simulate import simulate_field
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 20 * u.arcmin)
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """Import a benchmark as its command does."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield importlib.import_module
+    for path in FOLDER.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py")))
+def test_each_tells_how_it_is_run(name, benchmark, capsys):
+    with pytest.raises(SystemExit) as ended:
+        benchmark(name).main(["--help"])
+    assert ended.value.code == 0
+    assert f"python benchmarks/{name}.py" in capsys.readouterr().out
+
+
+def test_every_stage_can_be_taken_out(benchmark):
+    """What is patched exists, and is as it was afterwards."""
+    ablation = benchmark("ablation")
+    for patches in ablation.MIXTURE.values():
+        before = [getattr(one.getter(), one.attribute) for one in patches]
+        with ablation.applied(patches):
+            assert all(getattr(one.getter(), one.attribute) is one.new for one in patches)
+        assert [getattr(one.getter(), one.attribute) for one in patches] == before
+
+
+def test_what_a_significance_is_worth(benchmark, capsys):
+    significance, injections = benchmark("significance"), benchmark("injections")
+    injections._BACKGROUNDS["made up"] = simulate_field(REGION, 900, seed=1), REGION
+    clusters = [significance.run(0, (40.0, 60.0), index) for index in range(3)]
+    nulls = [significance.run(0, None, index) for index in range(3)]
+    assert all(name == "made up" and 40 <= members <= 60 for name, members, _ in clusters)
+    assert all(members == 0 and all(f1 == 0 for *_, f1 in found) for _, members, found in nulls)
+    assert all(found[0][1] < found[0][0] for _, _, found in clusters)  # places are taken off
+    assert all(max(found)[2] > 0.5 for _, _, found in clusters)
+    significance.report(clusters, nulls)
+    told = capsys.readouterr().out
+    assert "3 fields without a cluster, 3 of them without another one" in told
+    assert "significance 6: 0.00%, 0.00%" in told
+    assert "30 to 60 stars (3): 100.0%, 100.0%" in told
+
+
+def test_answers_about_injected_clusters(benchmark, capsys):
+    injections = benchmark("injections")
+    injections._BACKGROUNDS["made up"] = simulate_field(REGION, 900, seed=1), REGION
+    rows = [row for index in range(2) if (row := injections.run_cluster(0, (40.0, 60.0), index)) is not None]
+    assert all(row["f1"] > 0.8 and row["pieces"] == 1 and row["truth"].sum() == row["members"] for row in rows)
+    injections.report_clusters(rows)
+    assert f"{len(rows)} injected clusters: mean F1 0." in capsys.readouterr().out
+    null = injections.run_null(0, "shuffled", 0)
+    assert null["false"] == 0
+    injections.report_nulls({"shuffled": [null, null | {"false": 9, "significance": 9.0}]}, 6.0)
+    told = capsys.readouterr().out
+    assert "over 6 in 1" in told
+    assert "made up: 1, significance 9.0 to 9.0" in told
