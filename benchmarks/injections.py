@@ -56,6 +56,11 @@ def answers(jobs, function, number):
     return [row for row in jobs.map(function, range(number)) if row is not None]
 
 
+def background(rng):
+    """One of the fields: its name, and its stars and region."""
+    return list(_BACKGROUNDS.items())[int(rng.integers(len(_BACKGROUNDS)))]
+
+
 def empty_field(entry, fields):
     """Stars of a real field without listed and probable members, and its region."""
     stars, region = read_field(entry, fields)
@@ -63,8 +68,9 @@ def empty_field(entry, fields):
     return without_cluster(stars, read_labels(entry, fields, stars), probability), region
 
 
-def empty_fields(manifest, fields, jobs):
+def empty_fields(fields, jobs):
     """All of them, by name; Hipparcos has no G, from which the errors of simulated stars follow."""
+    manifest = json.loads((fields / "manifest.json").read_text())
     manifest = [entry for entry in manifest if "hipparcos" not in entry["name"]]
     with pool(jobs) as processes:
         empty = list(processes.map(partial(empty_field, fields=fields), manifest))
@@ -114,7 +120,7 @@ def pieces(result, truth):
 def run_cluster(seed, sizes, index):
     """Answer for an injected cluster: dict with truth, p and what was injected, or None if it cannot be."""
     rng = np.random.default_rng([seed, 1, index])
-    name, (field, region) = list(_BACKGROUNDS.items())[int(rng.integers(len(_BACKGROUNDS)))]
+    name, (field, region) = background(rng)
     try:
         stars, truth, cluster = injected(field, region, rng, sizes)
     except InputError:  # a draw that fell outside the footprint
@@ -169,7 +175,7 @@ def two_clusters(field, region, rng):
 def run_pair(seed, index):
     """F1 of each of two clusters of one motion, and how they were: dict, or None if they cannot be."""
     rng = np.random.default_rng([seed, 4, index])
-    name, (field, region) = list(_BACKGROUNDS.items())[int(rng.integers(len(_BACKGROUNDS)))]
+    name, (field, region) = background(rng)
     try:
         stars, label, one, other = two_clusters(field, region, rng)
     except InputError:  # a draw that fell outside the footprint
@@ -268,20 +274,25 @@ def report_nulls(found, threshold):
             print(f"  {field}: {len(values)}, significance {min(values):.1f} to {max(values):.1f}")
 
 
+def parser(doc, *, clusters, nulls, sizes):
+    """What the commands that inject clusters have in common, with its defaults."""
+    common = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common.add_argument("fields", type=Path)
+    common.add_argument("--clusters", type=int, default=clusters)
+    common.add_argument("--nulls", type=int, default=nulls)
+    common.add_argument("--sizes", type=lambda text: [float(n) for n in text.split(",")], default=sizes)
+    common.add_argument("--jobs", type=int, default=1, help="processes")
+    common.add_argument("--seed", type=int, default=0)
+    return common
+
+
 def main(args=None):
     """Parse the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("fields", type=Path)
-    parser.add_argument("--clusters", type=int, default=500)
-    parser.add_argument("--nulls", type=int, default=300)
-    parser.add_argument("--pairs", type=int, default=60)
-    parser.add_argument("--sizes", type=lambda text: [float(n) for n in text.split(",")], default=[10, 3000])
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args(args)
-    manifest = json.loads((options.fields / "manifest.json").read_text())
-    backgrounds = empty_fields(manifest, options.fields, options.jobs)
+    arguments = parser(__doc__, clusters=500, nulls=300, sizes=[10, 3000])
+    arguments.add_argument("--pairs", type=int, default=60)
+    arguments.add_argument("--output", type=Path)
+    options = arguments.parse_args(args)
+    backgrounds = empty_fields(options.fields, options.jobs)
     with pool(options.jobs, backgrounds) as jobs:
         rows = answers(jobs, partial(run_cluster, options.seed, options.sizes), options.clusters)
         if rows:

@@ -10,17 +10,14 @@ cluster moves together wherever its stars are put, and the part of the clusters 
 alarms by the log evidence alone and by the significance.
 """
 
-import argparse
 import itertools
-import json
 import sys
 from functools import partial
-from pathlib import Path
 
 import injections
 import numpy as np
 
-from decocc_vo import InputError
+from decocc_vo import DECOCC, InputError
 from decocc_vo.columns import canonical_order, parallax_zero_point
 from decocc_vo.embedding.candidates import find_peaks
 from decocc_vo.embedding.detection import Embedding, evidence, significance
@@ -37,8 +34,7 @@ def candidates(stars, region, truth):
     """Evidence, significance and F1 of each candidate that has enough stars."""
     obs = observables(stars, region, parallax_zero_point(stars))
     embedding = Embedding.of(obs.x, obs.cov, obs.xy / obs.footprint, obs.footprint)
-    # All that come near are looked at, whatever the threshold.
-    fits = fit_candidates(obs, embedding, find_peaks(obs, embedding), 0, 6.0)
+    fits = fit_candidates(obs, embedding, find_peaks(obs, embedding), 0, DECOCC.threshold)
     return [
         (evidence(fit), significance(fit), f1(fit.probability >= 0.5, truth))
         for fit in fits
@@ -49,7 +45,7 @@ def candidates(stars, region, truth):
 def run(seed, sizes, index):
     """Candidates of one field, with a cluster if there are sizes: (field, members, candidates)."""
     rng = np.random.default_rng([seed, 5 if sizes else 6, index])
-    name, (field, region) = list(injections._BACKGROUNDS.items())[int(rng.integers(len(injections._BACKGROUNDS)))]
+    name, (field, region) = injections.background(rng)
     if sizes:
         try:
             stars, truth, _ = injections.injected(field, region, rng, sizes)
@@ -86,16 +82,8 @@ def report(clusters, nulls):
 
 def main(args=None):
     """Parse the command line and run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("fields", type=Path)
-    parser.add_argument("--clusters", type=int, default=4000)
-    parser.add_argument("--nulls", type=int, default=6000)
-    parser.add_argument("--sizes", type=lambda text: [float(n) for n in text.split(",")], default=[9, 60])
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(args)
-    manifest = json.loads((options.fields / "manifest.json").read_text())
-    backgrounds = injections.empty_fields(manifest, options.fields, options.jobs)
+    options = injections.parser(__doc__, clusters=4000, nulls=6000, sizes=[9, 60]).parse_args(args)
+    backgrounds = injections.empty_fields(options.fields, options.jobs)
     with injections.pool(options.jobs, backgrounds) as jobs:
         clusters = injections.answers(jobs, partial(run, options.seed, options.sizes), options.clusters)
         nulls = injections.answers(jobs, partial(run, options.seed, None), options.nulls)
