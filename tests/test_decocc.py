@@ -7,7 +7,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from numpy.testing import assert_array_equal
 
-from decocc_vo import DECOCC, ClusterRegion, InputError
+from decocc_vo import DECOCC, ClusterRegion, InputError, query_region
 
 ROWS = 900  # all tables have as many rows, so that JAX compiles once
 MEMBERS = 150
@@ -88,6 +88,13 @@ def test_any_row_order_gives_the_same_bits(made_up, result):
         assert_array_equal(np.asarray(shuffled.table[name]), np.asarray(result.table[name])[order])
     for name in result.summary.colnames:
         assert_array_equal(shuffled.summary[name], result.summary[name])
+
+
+def test_few_stars_and_other_seeds():
+    region = ClusterRegion.from_name("Melotte 25")
+    stars = query_region(region, survey="hipparcos2")
+    members = [np.sum(DECOCC(seed=seed).fit(stars, region).table["membership_prob"] >= 0.5) for seed in range(4)]
+    assert max(members) - min(members) <= 1, members
 
 
 def test_rows_that_cannot_be_used_come_back_masked(made_up):

@@ -18,6 +18,7 @@ _PRIOR_STRENGTH = 20.0  # stars the prior on the intrinsic scatter is worth
 _FIELD_STRENGTH, _FIELD_WIDTH = 10.0, 0.1  # the same for the field's Gaussians: stars, and width in the embedding
 _FLOOR = 9.0  # a field Gaussian on the cluster is at least 3 times as wide as the cluster may be
 _NEAR = 6.0  # sigma: stars that matter to a candidate
+_STARTS = 20_000  # stars in all starts of K-Means together: a small table needs many for the best of them not to vary
 _START_RADIUS = 0.35  # footprint radii
 _WARM = 10
 _CANDIDATE_STEPS, _FINAL_STEPS = 30, 60
@@ -107,7 +108,8 @@ def _start_field(z, seed):
 
     sample = z[thin(len(z), _CANDIDATE_STARS, seed)]
     k = min(_COMPONENTS, len(np.unique(sample, axis=0)))
-    labels = KMeans(k, n_init=2, random_state=seed).fit_predict(sample)
+    starts = int(np.clip(_STARTS // max(len(sample), 1), 2, 40))
+    labels = KMeans(k, n_init=starts, random_state=seed).fit_predict(sample)
     means, covs, weights = np.tile(np.mean(z, 0), (_COMPONENTS, 1)), np.tile(np.eye(3), (_COMPONENTS, 1, 1)), []
     for number in range(_COMPONENTS):
         group = sample[labels == number]
