@@ -112,19 +112,20 @@ def _peaks_of(points, _seed):
 
     Of each k the best are kept, by the Poisson log likelihood ratio of the ball of k neighbours in that of 4k.
     """
-    from sklearn.neighbors import NearestNeighbors
+    from scipy.spatial import cKDTree
 
     n, dim = points.shape
     most = min(4 * _NEIGHBOURS[-1], n - 1)
-    distance, neighbour = NearestNeighbors(n_neighbors=most).fit(points).kneighbors()
-    distance += 1e-9
+    distance, neighbour = cKDTree(points, leafsize=40).query(points, most + 1, workers=-1)
+    # The first is the point itself, or another one at its place.
+    distance, neighbour = distance[:, 1:] + 1e-9, neighbour[:, 1:]
     row = np.arange(n)[:, None]
     for k in _NEIGHBOURS:
         if k >= most:
             break
         radius, around = distance[:, k - 1], neighbour[:, :k]
         # Of equals, the row that comes first in the canonical order is the peak.
-        denser = (radius[:, None] < radius[around]) | ((radius[:, None] == radius[around]) & (row < around))
+        denser = (radius[:, None] < radius[around]) | ((radius[:, None] == radius[around]) & (row <= around))
         peak = np.flatnonzero(denser.all(axis=1))
         wide = min(4 * k, most)
         ratio = (distance[peak, wide - 1] / radius[peak]) ** dim

@@ -1,8 +1,11 @@
 """What the head sees of a star: the mixture's opinion, its neighbours, its colour, and the field as a whole."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .candidates import thin_apart
+from .detection import bucket, pad
 
 __all__ = ["FEATURES", "NEAR", "context_features", "without_photometry"]
 
@@ -54,7 +57,7 @@ _PHOTOMETRIC = {
 }
 """Features that come from magnitudes and colours, and what stands for them where there are none."""
 
-_CHUNK = 6_000_000
+_BLOCK = 256  # stars whose kernels are summed at a time
 _KERNELS = ((0.35, 0.05), (0.8, 0.12))  # mag in G and colour
 # Median error of BP-RP in Gaia EDR3 by G (Riello et al. 2021, A&A 649, A3); widens the kernels.
 _COLOUR_ERROR_G, _COLOUR_ERROR = (
@@ -66,15 +69,20 @@ _MOST = 12_000  # neighbours looked at
 
 def _kernel_sums(z, variance, others, weights):
     """Sum of Gaussian kernels of each star's own width over others: shape (n, number of weightings)."""
-    sums = np.empty((len(z), weights.shape[1]))
-    step = max(1, _CHUNK // max(len(others), 1))
-    for first in range(0, len(z), step):
-        part = slice(first, first + step)
-        precision = 1 / variance[part]
-        distance2 = precision @ (others**2).T - 2 * (precision * z[part]) @ others.T
-        distance2 += np.sum(precision * z[part] ** 2, axis=1)[:, None]
-        sums[part] = np.exp(-0.5 * np.maximum(distance2, 0)) @ weights
-    return sums
+    size = bucket(len(others))
+    others, weights = pad(others, size), pad(weights, size)
+    rows = -(-len(z) // _BLOCK) * _BLOCK
+    z, precision = pad(z, rows), pad(1 / variance, rows)
+    parts = [slice(first, first + _BLOCK) for first in range(0, rows, _BLOCK)]
+    blocks = [_block_sums(z[part], precision[part], others, weights) for part in parts]
+    return np.concatenate([np.zeros((0, weights.shape[1])), *blocks])[: len(variance)]
+
+
+@jax.jit
+def _block_sums(z, precision, others, weights):
+    # Differences first: the terms of the expanded square would cancel in float32.
+    distance2 = sum(precision[:, None, i] * (z[:, None, i] - others[None, :, i]) ** 2 for i in range(z.shape[1]))
+    return jnp.exp(-0.5 * distance2) @ weights
 
 
 def _log_ratio(a, b):
