@@ -187,6 +187,8 @@ def usable_rows(stars):
     good = np.all([~np.ma.getmaskarray(stars[name]) for name in ASTROMETRY], axis=0)
     if "source_id" in stars.colnames:
         known = ~np.ma.getmaskarray(stars["source_id"])
+        if np.unique(stars["source_id"].data.data[good & known]).size == np.sum(good & known):
+            return good
         order = canonical_order(stars)
         order = order[(good & known)[order]]
         _, first = np.unique(stars["source_id"].data.data[order], return_index=True)
