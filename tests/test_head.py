@@ -49,11 +49,11 @@ def test_training_reduces_the_loss(trained):
 
 def test_networks_differ_and_seeds_reproduce(trained):
     features, truth = problem()
-    one, two = correct(trained[0], features[:50])
-    assert np.abs(one - two).max() > 0.01
+    answers = correct(trained[0], features[:50])
+    assert np.abs(answers[0] - answers[1]).max() > 0.01
     settings = {"networks": 2, "steps": 150, "batch": 256}
     again, _ = train_heads(features, truth, np.ones(N), **settings, seed=1)
-    np.testing.assert_array_equal(correct(again, features[:50]), [one, two])
+    np.testing.assert_array_equal(correct(again, features[:50]), answers)
 
 
 def test_stars_of_weight_zero_are_not_drawn(trained):
@@ -79,13 +79,13 @@ def test_a_correction_is_each_stars_own(trained):
 def test_networks_that_disagree_leave_the_mixture_alone():
     mixture = np.array([1.0, 1.0, 1.0, -2.0])
     change = np.array([[2.0, 3.0, 0.5, 0.0], [2.0, -3.0, 1.5, 0.0]])
-    expected = np.array([2.0, 0.0, 1 / (1 + 4 * 0.25), 0.0])
-    given_back = 0.2  # what published lists leave out
+    expected = np.array([2.0, 0.0, 1 / (1 + 2 * 0.25), 0.0])
+    given_back = 0.4  # what published lists leave out
     np.testing.assert_allclose(agreed(mixture, mixture + change), mixture + expected + given_back, atol=1e-9)
 
 
 def test_no_stars_have_no_corrections(trained):
-    assert correct(trained[0], np.empty((0, len(FEATURES)))).shape == (2, 0)
+    assert correct(trained[0], np.empty((0, len(FEATURES)))).shape == (4, 0)
 
 
 def test_features_far_from_the_training_are_clipped(trained):
@@ -120,6 +120,11 @@ def test_the_head_does_without_the_fields_numbers():
     start = cross_entropy(features[:, 0], truth)
     best = cross_entropy(features[:, 0] + told, truth)
     assert cross_entropy(correct(weights, withheld)[0], truth) < best + 0.3 * (start - best)
+    # Every network is asked both ways.
+    of_field = np.array([name.startswith("field_") for name in FEATURES])
+    told, not_told = correct(weights, features)
+    np.testing.assert_allclose(not_told, correct(weights, np.where(of_field, weights.mean, features))[0], atol=1e-5)
+    assert np.abs(told - not_told).max() > 0.1
 
 
 def test_saved_and_loaded_is_the_same(trained, tmp_path):

@@ -5,7 +5,8 @@ A star's context (`~decocc_vo.embedding.context`) is encoded into a small latent
 a centre each. The logarithm of the ratio of the star's kernels to the two, the soft assignment of Deep Embedded
 Clustering (Xie, Girshick & Farhadi 2016, ICML 48, 478), is added to the mixture's logit. The kernels are Gaussian, the
 limit of Student's t for many degrees of freedom: with one degree, as published, no star can be far from both centres
-and certain of one. Several networks that differ only in their seed have to agree.
+and certain of one. Several networks that differ only in their seed have to agree, and each with itself when it is not
+told of the field as a whole.
 """
 
 import json
@@ -29,8 +30,8 @@ LATENT, HIDDEN = 8, (64, 48)
 _SMALLEST = 256  # rows that contexts are padded to at least
 _CLIP = 4.0  # standard deviations a feature may be from its mean
 _NOISE = 0.1  # standard deviations of noise on the features in training
-_STRICT = 0.2  # logit by which answers learned from published lists, stricter than the truth, fall short of it
-_DOUBT = 4.0  # weight of the networks' disagreement against what they agree on
+_STRICT = 0.4  # logit by which answers learned from published lists, stricter than the truth, fall short of it
+_DOUBT = 2.0  # weight of the answers' disagreement against what they agree on
 _OF_FIELD = np.array([name.startswith("field_") for name in FEATURES])
 
 
@@ -91,6 +92,8 @@ def correct(weights, features):
     """
     Correct the mixture's logit.
 
+    Each network answers twice: knowing the numbers of the field as a whole, and, as in a part of its training, without.
+
     Parameters
     ----------
     weights : HeadWeights
@@ -100,19 +103,22 @@ def correct(weights, features):
 
     Returns
     -------
-    logit : `~numpy.ndarray`, shape (networks, m)
+    logit : `~numpy.ndarray`, shape (2 networks, m)
+        All networks' answers that know the field, then those that do not.
     """
     if len(features) == 0:
-        return np.zeros((len(weights.parameters["centres"]), 0))
-    change = _corrections(weights.parameters, _padded(features), weights.mean, weights.scale)
-    return features[:, 0] + np.asarray(change, float)[:, : len(features)]
+        return np.zeros((2 * len(weights.parameters["centres"]), 0))
+    padded = _padded(features)
+    known = padded, np.where(_OF_FIELD, weights.mean, padded)
+    change = [_corrections(weights.parameters, x, weights.mean, weights.scale) for x in known]
+    return features[:, 0] + np.concatenate(change).astype(float)[:, : len(features)]
 
 
 def agreed(mixture, logit):
     """
-    One answer of several networks: their mean correction, and less of it the less they agree.
+    One answer of several: their mean correction, and less of it the less they agree.
 
-    A correction c of which the networks' variance is v becomes c^3 / (c^2 + 4 v). Where all say the same, as in fields
+    A correction c of which the answers' variance is v becomes c^3 / (c^2 + 2 v). Where all say the same, as in fields
     like those of their training, that is c; where they contradict each other, the mixture has the last word. The
     networks learned in part from published lists, which leave out the doubtful: what that took away on exact truth, by
     folds, is given back to all stars alike.
@@ -121,7 +127,7 @@ def agreed(mixture, logit):
     ----------
     mixture : `~numpy.ndarray`, shape (m,)
         The mixture's logit.
-    logit : `~numpy.ndarray`, shape (networks, m)
+    logit : `~numpy.ndarray`, shape (2 networks, m)
         From `correct`.
 
     Returns
