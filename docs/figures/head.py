@@ -24,13 +24,13 @@ grid = np.linspace(-reach, reach, 200)
 space.plot(grid, -between * grid, color="black", linewidth=1.2)
 space.axhline(0, color="black", linewidth=0.9, linestyle=(0, (4, 3)))
 space.text(0.97 * reach, 0.15, "mixture alone", ha="right", va="bottom")
-space.text(0.97 * reach, -3.2, "with the head", ha="right", va="top")
+space.text(0.97 * reach, -2.2, "with\nthe head", ha="right", va="top")
 for centre, name, side in ((-between / 2, " field ", "right"), (between / 2, " members ", "left")):
     space.axvline(centre, color="0.5", linewidth=0.9, linestyle=":", zorder=0)
     space.text(centre, 9.1, name, color="0.3", ha=side)
 space.set(xlim=(-reach, reach), ylim=(-7.5, 10), ylabel="Mixture's logit of membership")
 space.set_xlabel("Latent place between the two centres")
-space.legend(frameon=False, loc="lower left", handletextpad=0.2)
+space.legend(frameon=False, loc="upper right", bbox_to_anchor=(1.03, 0.92), handletextpad=0.2)
 
 style = {"s": 15, "cmap": "RdBu", "vmin": -3, "vmax": 3, "edgecolors": "0.3", "linewidths": 0.3}
 for group, _, marker, label in reversed(groups):
