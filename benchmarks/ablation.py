@@ -232,7 +232,7 @@ def run_head(examples, folds, networks, seed=0):
             average_precision(item["lab"], item["p"]),
         )
     for name, variant in HEAD.items():
-        if networks == 1 and name in ("one network", "plain mean of the networks"):
+        if networks == 1 and name == "one network":
             continue
         change, tune = variant.get("change", lambda x: x), variant.get("tune", answered)
         changed, answers = [item | {"X": change(item["X"])} for item in examples[: _most(examples, variant)]], {}

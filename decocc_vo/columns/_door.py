@@ -186,13 +186,11 @@ def usable_rows(stars):
     """
     good = np.all([~np.ma.getmaskarray(stars[name]) for name in ASTROMETRY], axis=0)
     if "source_id" in stars.colnames:
-        known = ~np.ma.getmaskarray(stars["source_id"])
-        if np.unique(stars["source_id"].data.data[good & known]).size == np.sum(good & known):
-            return good
-        order = canonical_order(stars)
-        order = order[(good & known)[order]]
-        _, first = np.unique(stars["source_id"].data.data[order], return_index=True)
-        once = np.zeros(len(stars), bool)
-        once[order[first]] = True
-        good &= once | ~known
+        number, known = stars["source_id"].data.data, good & ~np.ma.getmaskarray(stars["source_id"])
+        if len(np.unique(number[known])) < np.sum(known):  # only then does the order matter
+            order = canonical_order(stars)
+            order = order[known[order]]
+            _, first = np.unique(number[order], return_index=True)
+            good[order] = False
+            good[order[first]] = True
     return good

@@ -108,9 +108,9 @@ def correct(weights, features):
     """
     if len(features) == 0:
         return np.zeros((2 * len(weights.parameters["centres"]), 0))
-    padded = _padded(features)
-    known = padded, np.where(_OF_FIELD, weights.mean, padded)
-    change = [_corrections(weights.parameters, x, weights.mean, weights.scale) for x in known]
+    told = _padded(features)
+    withheld = np.where(_OF_FIELD, weights.mean, told)  # what the training withholds is zero once standardised
+    change = [_corrections(weights.parameters, x, weights.mean, weights.scale) for x in (told, withheld)]
     return features[:, 0] + np.concatenate(change).astype(float)[:, : len(features)]
 
 
