@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy.special import expit
 
+from decocc_vo.embedding import head
 from decocc_vo.embedding.context import FEATURES
 from decocc_vo.embedding.head import LATENT, agreed, correct, embed, load_head, save_head, train_heads
 
@@ -68,12 +69,14 @@ def test_stars_of_weight_zero_are_not_drawn(trained):
     assert losses[:, -20:].mean() < 0.8 * cross_entropy(features[: N // 2, 0], truth[: N // 2])
 
 
-def test_a_correction_is_each_stars_own(trained):
-    """Neither padding nor the other stars of a table change it."""
+def test_a_correction_is_each_stars_own(trained, monkeypatch):
+    """Neither padding, nor the other stars of a table, nor how many are corrected at a time change it."""
     features, _ = problem(700, seed=3)
     together = correct(trained[0], features)
     for part in (slice(0, 1), slice(0, 256), slice(0, 257), slice(300, 700)):
         np.testing.assert_allclose(correct(trained[0], features[part]), together[:, part], rtol=1e-5, atol=1e-5)
+    monkeypatch.setattr(head, "_AT_A_TIME", 256)
+    np.testing.assert_allclose(correct(trained[0], features), together, rtol=1e-5, atol=1e-5)
 
 
 def test_networks_that_disagree_leave_the_mixture_alone():

@@ -163,12 +163,13 @@ def canonical_order(stars):
 
     Sorted by source_id, then position, motion and parallax, and where these are all the same by the other columns.
     """
-    keys = [_sortable(stars[name]) for name in ("source_id", *ASTROMETRY) if name in stars.colnames]
-    order = np.lexsort(keys[::-1])
-    ties = np.all([key[order[1:]] == key[order[:-1]] for key in keys], axis=0)
-    if ties.any():
-        keys += [_sortable(stars[name]) for name in stars.colnames if name not in ("source_id", *ASTROMETRY)]
+    names = [name for name in ("source_id", *ASTROMETRY) if name in stars.colnames]
+    every = [*names, *(name for name in stars.colnames if name not in names)]
+    for count in (1, len(names), len(every)):  # further columns cost time, and matter only to rows that are equal
+        keys = [_sortable(stars[name]) for name in every[:count]]
         order = np.lexsort(keys[::-1])
+        if not np.any(np.all([key[order[1:]] == key[order[:-1]] for key in keys], axis=0)):
+            break
     return order
 
 

@@ -213,21 +213,22 @@ def find_peaks(obs, embedding, seed=0, most=8, search=12_000, first="density"):
     samples = [thin(n, search, seed)]
     if n > search and np.isfinite(obs.mag).sum() > search // 2:
         samples.append(np.sort(np.argsort(obs.mag, kind="stable")[:search]))
-    field = _field_density(embedding, seed)
-    samples = [(rows, embedding.z[rows], field[rows], n) for rows in samples]
+    log_field = _field_density(embedding, seed)
+    samples = [(rows, embedding.z[rows], log_field(embedding.z[rows]), n) for rows in samples]
     nearby = np.flatnonzero(obs.x[:, 2] > np.maximum(_NEARBY, _PRECISE * np.sqrt(obs.cov[:, 2, 2])))
     if len(nearby) > _NEIGHBOURS[0]:
         rows = nearby[thin(len(nearby), search, seed)]
-        samples.append((rows, _velocities(obs.x[rows]), field[rows] - np.log(len(nearby) / n), len(nearby)))
+        here = log_field(embedding.z[rows]) - np.log(len(nearby) / n)
+        samples.append((rows, _velocities(obs.x[rows]), here, len(nearby)))
     peaks = []
-    for rows, motions, log_field, total in samples:
+    for rows, motions, density, total in samples:
         sky = obs.xy[rows] / obs.footprint
         both, trials = np.hstack([embedding.z[rows], sky]), []
         for weight in _SKY_WEIGHTS:
             points = np.hstack([motions, weight * sky]) if weight else motions
             trials += [np.median(both[around], axis=0) for around in _FIRST[first](points, seed)]
         if trials:
-            matched = _Filter(embedding, rows, sky, log_field, seed)
+            matched = _Filter(embedding, rows, sky, density, seed)
             peaks += matched.peaks(np.unique(np.stack(trials).round(9), axis=0), obs.footprint, total)
     return _distinct(peaks, obs.footprint, np.sqrt(np.median(np.einsum("nii->ni", obs.cov), axis=0)), most)
 
@@ -239,13 +240,13 @@ def _velocities(x):
 
 
 def _field_density(embedding, seed):
-    """Log density of all stars in the embedding, as a few Gaussians too wide for a cluster."""
+    """Log density of stars as a function of their place in the embedding: a few Gaussians too wide for a cluster."""
     from sklearn.mixture import GaussianMixture
 
     sample = embedding.z[thin(len(embedding.z), _FIELD_STARS, seed)]
     k = min(_FIELD_GAUSSIANS, max(1, len(np.unique(sample, axis=0)) // 20))
-    smooth = GaussianMixture(k, reg_covar=_FIELD_VARIANCE, max_iter=30, tol=1e-2, random_state=seed).fit(sample)
-    return smooth.score_samples(embedding.z)
+    smooth = GaussianMixture(k, reg_covar=_FIELD_VARIANCE, max_iter=30, tol=1e-2, random_state=seed)
+    return smooth.fit(sample).score_samples
 
 
 class _Filter:

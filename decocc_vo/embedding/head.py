@@ -27,7 +27,7 @@ from .detection import bucket, pad
 __all__ = ["Head", "HeadWeights", "agreed", "correct", "embed", "load_head", "save_head", "train_heads"]
 
 LATENT, HIDDEN = 8, (64, 48)
-_SMALLEST = 256  # rows that contexts are padded to at least
+_SMALLEST, _AT_A_TIME = 256, 65_536  # rows that contexts are padded to at least, and that are corrected at a time
 _CLIP = 4.0  # standard deviations a feature may be from its mean
 _NOISE = 0.1  # standard deviations of noise on the features in training
 _STRICT = 0.4  # logit by which answers learned from published lists, stricter than the truth, fall short of it
@@ -108,10 +108,13 @@ def correct(weights, features):
     """
     if len(features) == 0:
         return np.zeros((2 * len(weights.parameters["centres"]), 0))
-    told = _padded(features)
-    withheld = np.where(_OF_FIELD, weights.mean, told)  # what the training withholds is zero once standardised
-    change = [_corrections(weights.parameters, x, weights.mean, weights.scale) for x in (told, withheld)]
-    return features[:, 0] + np.concatenate(change).astype(float)[:, : len(features)]
+    parts, size = [], min(bucket(len(features), _SMALLEST), _AT_A_TIME)
+    for first in range(0, len(features), size):
+        told = pad(features[first : first + size], size)
+        withheld = np.where(_OF_FIELD, weights.mean, told)  # what the training withholds is zero once standardised
+        parts.append([_corrections(weights.parameters, x, weights.mean, weights.scale) for x in (told, withheld)])
+    change = np.concatenate([np.concatenate(part) for part in parts], axis=1)
+    return features[:, 0] + change.astype(float)[:, : len(features)]
 
 
 def agreed(mixture, logit):

@@ -104,8 +104,10 @@ def search_clusters(
         return Found(losers, group, None, _why_none(fits, peaks, threshold), diagnostics)
     winner = hold[0]
     answers = [_answer(fit, obs, seed, photometry) for fit in hold]
-    repeats = np.stack([repeat(winner, seed + 1 + i).probability for i in range(_REPEATS)])
-    spread = np.sqrt(np.mean((repeats - winner.probability) ** 2, axis=0) + answers[0][1] ** 2)
+    probability = winner.probability
+    # One after the other: of a large table all at once would not fit into memory.
+    squares = sum((repeat(winner, seed + 1 + i).probability - probability) ** 2 for i in range(_REPEATS))
+    spread = np.sqrt(squares / _REPEATS + answers[0][1] ** 2)
     seconds["answers"] = time.perf_counter() - clock - sum(seconds.values())
     velocity = None if winner.perspective is None else winner.perspective.velocity.round(2).tolist()
     reason = (
