@@ -126,6 +126,7 @@ MIXTURE = {
     ],
     "no profile on the sky": [patch.object(mixture, "_log_plummer", lambda xy, *_: 0.0 * xy[..., 0])],
     "no floor under the field": [patch.object(detection, "_FLOOR", 0.0)],
+    "field started from all stars": [patch.object(detection, "_AWAY", 0.0)],
     "one field Gaussian": [patch.object(detection, "_COMPONENTS", 1)],
     "nearby stars not searched apart": [patch.object(candidates, "_NEARBY", np.inf)],
     "no perspective": [patch.object(search, "straighten", lambda fit, *_: fit)],

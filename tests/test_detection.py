@@ -9,6 +9,7 @@ from astropy.coordinates import SkyCoord
 
 from decocc_vo import ClusterRegion
 from decocc_vo.columns import canonical_order
+from decocc_vo.embedding import detection
 from decocc_vo.embedding.candidates import find_peaks, intrinsic_dispersion
 from decocc_vo.embedding.detection import (
     _CANDIDATE_STARS,
@@ -139,16 +140,34 @@ def test_the_embedding_goes_back_and_its_slope_is_the_derivative(planted):
     step = 1e-6
     numeric = (embedding.forward(place + step) - embedding.forward(place - step)) / (2 * step)
     np.testing.assert_allclose(embedding.slope(place), numeric, rtol=1e-8)
-    means, covs, weights = embedding.field
+    means, covs, weights = embedding.field(place, intrinsic_dispersion(place[2]))
     assert means.shape == (8, 3)
     assert np.linalg.eigvalsh(covs).min() > 0
     assert weights.sum() == pytest.approx(1)
 
 
+def test_the_fields_gaussians_do_not_start_on_a_cluster():
+    """A rich cluster is a group of K-Means: little of that is left where the cluster is fitted, and all elsewhere."""
+    embedding = embed(synthetic(1500, 700)[0])
+    place, dispersion = np.array([-6.0, 5.0, 1.5]), intrinsic_dispersion(1.5)
+    rows, group = embedding.groups
+    shares = np.bincount(group, minlength=8) / len(rows)
+    centres = np.array([embedding.z[rows][group == number].mean(axis=0) for number in range(8)])
+    on_it = np.argmin(np.sum((centres - embedding.forward(place)) ** 2, axis=1))
+    assert shares[on_it] > 0.45
+    _, covs, weights = embedding.field(place, dispersion)
+    assert weights[on_it] < 0.06
+    assert weights.sum() == pytest.approx(1)
+    means, covs_elsewhere, weights = embedding.field(np.array([40.0, 40.0, 9.0]), dispersion)
+    np.testing.assert_allclose(weights, shares)
+    np.testing.assert_allclose(means, centres)
+    assert np.trace(covs[on_it]) > 5 * np.trace(covs_elsewhere[on_it])
+
+
 def test_embedding_of_few_stars_has_all_its_components():
     rng = np.random.default_rng(0)
     embedding = Embedding.of(rng.normal(0, 1, (5, 3)), np.tile(np.eye(3), (5, 1, 1)), np.zeros((5, 2)), 1.0)
-    means, covs, weights = embedding.field
+    means, covs, weights = embedding.field(np.zeros(3), np.ones(3))
     assert np.all(np.isfinite(means))
     assert covs.shape == (8, 3, 3)
     assert np.all(weights > 0)
@@ -174,6 +193,19 @@ def test_stars_out_of_the_profiles_reach_are_no_members(planted, refined):
     assert fit.probability[banned].max() < 0.01
     rest = np.setdiff1d(np.flatnonzero(truth), banned)
     assert np.mean(fit.probability[rest] > 0.5) > 0.8
+
+
+def test_a_large_table_is_scored_in_parts(refined, monkeypatch):
+    whole = detection._score(refined.embedding, refined.rows, refined.model)
+    monkeypatch.setattr(detection, "_SCORED", 300)
+    shapes = set()
+    score_stars = detection.score_stars
+    monkeypatch.setattr(detection, "score_stars", lambda s, model: shapes.add(s.z.shape) or score_stars(s, model))
+    parts = detection._score(refined.embedding, refined.rows, refined.model)
+    assert shapes == {(300, 3)}
+    for one, other in zip(whole, parts, strict=True):
+        assert len(other) == len(refined.rows)
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("n", "size"), [(0, 1024), (1, 1024), (1024, 1024), (1025, 2048), (5000, 8192)])

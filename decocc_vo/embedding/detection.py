@@ -13,11 +13,12 @@ __all__ = ["Embedding", "Fit", "again", "evidence", "fit_peak", "refine", "repea
 
 _COMPONENTS = 8  # Gaussians of the field
 _CANDIDATE_STARS, _FINAL_STARS = 8_000, 15_000  # that a fit sees at most; the others are thinned and weighted
+_SCORED = 65_536  # stars that are scored at a time
 _LARGEST = 25.0  # pc: no open cluster's profile has a larger scale radius
 _PRIOR_STRENGTH = 20.0  # stars the prior on the intrinsic scatter is worth
 _FIELD_STRENGTH, _FIELD_WIDTH = 10.0, 0.1  # the same for the field's Gaussians: stars, and width in the embedding
 _FLOOR = 9.0  # a field Gaussian on the cluster is at least 3 times as wide as the cluster may be
-_NEAR = 6.0  # sigma: stars that matter to a candidate
+_NEAR, _AWAY = 6.0, 4.0  # sigma: stars that matter to a candidate; those the field may start from
 _STARTS = 20_000  # stars in all starts of K-Means together: a small table needs many for the best of them not to vary
 _START_RADIUS = 0.35  # footprint radii
 _WARM = 10
@@ -71,7 +72,12 @@ class Fit:
 
 @dataclass(frozen=True)
 class Embedding:
-    """Stars in the arcsinh embedding, on the host; ``x`` and ``cov`` are what was embedded."""
+    """
+    Stars in the arcsinh embedding, on the host.
+
+    ``x`` and ``cov`` are what was embedded; ``groups`` are rows that stand for all, and which of the groups of K-Means
+    each of them is in: from these the field's Gaussians start.
+    """
 
     x: np.ndarray
     cov: np.ndarray
@@ -80,14 +86,14 @@ class Embedding:
     centre: np.ndarray
     scale: np.ndarray
     sky: np.ndarray
-    field: tuple
+    groups: tuple[np.ndarray, np.ndarray]
     footprint: float
 
     @classmethod
     def of(cls, x, cov, sky, footprint, seed=0):
-        """Embed stars, and start the field's Gaussians by K-Means in the embedding."""
+        """Embed stars, and group them."""
         z, z_cov, centre, scale = arcsinh_features(x, cov)
-        return cls(x, cov, z, z_cov, centre, scale, sky, _start_field(z, seed), footprint)
+        return cls(x, cov, z, z_cov, centre, scale, sky, _group(z, seed), footprint)
 
     def slope(self, place):
         """Derivative of the embedding at a place, shape (3,)."""
@@ -101,24 +107,37 @@ class Embedding:
         """Back from the embedding."""
         return self.centre + self.scale * np.sinh(place)
 
+    def field(self, place, dispersion):
+        """
+        Means, covariances and weights of the field's Gaussians to start from, for a cluster at a place.
 
-def _start_field(z, seed):
-    """Means, covariances and weights of the field's Gaussians by K-Means."""
+        Those of the groups of K-Means, without the stars that may be of the cluster: a rich one is a group, or
+        several, and a Gaussian that starts on it may not leave.
+        """
+        rows, group = self.groups
+        width2 = np.einsum("nii->ni", self.z_cov[rows]) + (self.slope(place) * dispersion) ** 2
+        away = np.sum((self.z[rows] - self.forward(place)) ** 2 / width2, axis=1) > _AWAY**2
+        z = self.z[rows][away]
+        centre = np.mean(z if len(z) else self.z, axis=0)
+        means, covs = np.tile(centre, (_COMPONENTS, 1)), np.tile(np.eye(3), (_COMPONENTS, 1, 1))
+        counts = np.bincount(group[away], minlength=_COMPONENTS)
+        for number in np.flatnonzero(counts):
+            part = z[group[away] == number]
+            means[number] = part.mean(0)
+            if len(part) > 5:
+                covs[number] = np.cov(part.T) + 1e-3 * np.eye(3)
+        weights = np.maximum(counts / max(len(z), 1), 1e-3)
+        return means, covs, weights / weights.sum()
+
+
+def _group(z, seed):
+    """Rows that stand for all, and their groups by K-Means."""
     from sklearn.cluster import KMeans
 
-    sample = z[thin(len(z), _CANDIDATE_STARS, seed)]
-    k = min(_COMPONENTS, len(np.unique(sample, axis=0)))
-    starts = int(np.clip(_STARTS // max(len(sample), 1), 2, 40))
-    labels = KMeans(k, n_init=starts, random_state=seed).fit_predict(sample)
-    means, covs, weights = np.tile(np.mean(z, 0), (_COMPONENTS, 1)), np.tile(np.eye(3), (_COMPONENTS, 1, 1)), []
-    for number in range(_COMPONENTS):
-        group = sample[labels == number]
-        if len(group):
-            means[number] = group.mean(0)
-        if len(group) > 5:
-            covs[number] = np.cov(group.T) + 1e-3 * np.eye(3)
-        weights.append(max(len(group) / len(sample), 1e-3))
-    return means, covs, np.array(weights) / np.sum(weights)
+    rows = thin(len(z), _CANDIDATE_STARS, seed)
+    k = min(_COMPONENTS, len(np.unique(z[rows], axis=0)))
+    starts = int(np.clip(_STARTS // max(len(rows), 1), 2, 40))
+    return rows, KMeans(k, n_init=starts, random_state=seed).fit_predict(z[rows])
 
 
 def bucket(n, smallest=1024):
@@ -136,8 +155,7 @@ def pad(array, n, value=0.0):
     return np.concatenate([array, np.full((missing, *array.shape[1:]), value, np.float32)]) if missing else array
 
 
-def _device_stars(embedding, rows, weight):
-    n = bucket(len(rows))
+def _device_stars(embedding, rows, weight, n):
     cov = pad(embedding.z_cov[rows], n)
     cov[len(rows) :] = np.eye(3, dtype=np.float32)
     return Stars(pad(embedding.z[rows], n), cov, pad(embedding.sky[rows], n, 9e3), pad(weight, n))
@@ -170,14 +188,23 @@ def _prior(embedding, place, dispersion):
 def _run(embedding, start, prior, place, dispersion, steps, warm, seed, most=_FINAL_STARS, draws=None):
     """Fit, and score: every star, or with ``most`` at a candidate's only those that the fit sees."""
     rows, weight = _choose(embedding, place, dispersion, most, seed)
-    fitted = _device_stars(embedding, rows, weight if draws is None else weight * draws[rows])
+    fitted = _device_stars(embedding, rows, weight if draws is None else weight * draws[rows], bucket(len(rows)))
     model = fit_mixture(fitted, Mixture(*(np.asarray(v, np.float32) for v in start)), prior, steps, warm)
     if most != _CANDIDATE_STARS:
         rows, weight = np.arange(len(embedding.x)), np.ones(len(embedding.x))
-        fitted = _device_stars(embedding, rows, weight)
-    scores = Scores(*(np.asarray(v, float)[: len(rows)] for v in score_stars(fitted, model)))
+    scores = _score(embedding, rows, model)
     model = Mixture(*(np.asarray(v) for v in model))
     return Fit(model, scores, embedding.inverse(model.mean.astype(float)), dispersion, embedding, rows, weight)
+
+
+def _score(embedding, rows, model):
+    """Score stars, so many at a time that the device's memory does not grow with the table."""
+    parts, size = [], min(bucket(len(rows)), _SCORED)
+    for first in range(0, len(rows), size):
+        part = rows[first : first + size]
+        scores = score_stars(_device_stars(embedding, part, np.ones(len(part)), size), model)
+        parts.append([np.asarray(v, float)[: len(part)] for v in scores])
+    return Scores(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 def fit_peak(embedding, place, sky, count, seed=0, steps=_CANDIDATE_STEPS):
@@ -214,7 +241,7 @@ def fit_peak(embedding, place, sky, count, seed=0, steps=_CANDIDATE_STEPS):
         _START_RADIUS,
         np.log(np.mean(profile)),
         np.clip(count / len(embedding.x), 1e-3, 0.6),
-        *embedding.field,
+        *embedding.field(place, dispersion),
     )
     return _run(embedding, start, prior, place, dispersion, steps, _WARM, seed, _CANDIDATE_STARS)
 
@@ -301,12 +328,13 @@ def _fit_straight(fit, perspective, depth, obs, sky, seed, weight=None):
     place = np.append(perspective.parallax * perspective.velocity[:2] / AU_YR, perspective.parallax)
     dispersion = np.append(np.full(2, np.hypot(0.8 * perspective.parallax / AU_YR, 0.05)), depth)
     prior = _prior(embedding, place, dispersion)
+    means, covs, weights = embedding.field(place, dispersion)
     start = fit.model._replace(
         mean=embedding.forward(place),
         scatter=prior.scatter,
-        field_mean=embedding.field[0],
-        field_scatter=embedding.field[1],
-        field_weight=embedding.field[2],
+        field_mean=means,
+        field_scatter=covs,
+        field_weight=weights,
     )
     new = _run(embedding, start, prior, place, dispersion, _CANDIDATE_STEPS, _WARM // 2, seed, draws=weight)
     return replace(new, perspective=perspective)
