@@ -197,7 +197,7 @@ def test_stars_out_of_the_profiles_reach_are_no_members(planted, refined):
 
 def test_a_large_table_is_scored_in_parts(refined, monkeypatch):
     whole = detection._score(refined.embedding, refined.rows, refined.model)
-    monkeypatch.setattr(detection, "_SCORED", 300)
+    monkeypatch.setattr(detection, "AT_A_TIME", 300)
     shapes = set()
     score_stars = detection.score_stars
     monkeypatch.setattr(detection, "score_stars", lambda s, model: shapes.add(s.z.shape) or score_stars(s, model))

@@ -75,7 +75,7 @@ def test_a_correction_is_each_stars_own(trained, monkeypatch):
     together = correct(trained[0], features)
     for part in (slice(0, 1), slice(0, 256), slice(0, 257), slice(300, 700)):
         np.testing.assert_allclose(correct(trained[0], features[part]), together[:, part], rtol=1e-5, atol=1e-5)
-    monkeypatch.setattr(head, "_AT_A_TIME", 256)
+    monkeypatch.setattr(head, "AT_A_TIME", 256)
     np.testing.assert_allclose(correct(trained[0], features), together, rtol=1e-5, atol=1e-5)
 
 

@@ -213,22 +213,22 @@ def find_peaks(obs, embedding, seed=0, most=8, search=12_000, first="density"):
     samples = [thin(n, search, seed)]
     if n > search and np.isfinite(obs.mag).sum() > search // 2:
         samples.append(np.sort(np.argsort(obs.mag, kind="stable")[:search]))
-    log_field = _field_density(embedding, seed)
-    samples = [(rows, embedding.z[rows], log_field(embedding.z[rows]), n) for rows in samples]
+    log_density = _field_density(embedding, seed)
+    samples = [(rows, embedding.z[rows], log_density(embedding.z[rows]), n) for rows in samples]
     nearby = np.flatnonzero(obs.x[:, 2] > np.maximum(_NEARBY, _PRECISE * np.sqrt(obs.cov[:, 2, 2])))
     if len(nearby) > _NEIGHBOURS[0]:
         rows = nearby[thin(len(nearby), search, seed)]
-        here = log_field(embedding.z[rows]) - np.log(len(nearby) / n)
-        samples.append((rows, _velocities(obs.x[rows]), here, len(nearby)))
+        log_field = log_density(embedding.z[rows]) - np.log(len(nearby) / n)
+        samples.append((rows, _velocities(obs.x[rows]), log_field, len(nearby)))
     peaks = []
-    for rows, motions, density, total in samples:
+    for rows, motions, log_field, total in samples:
         sky = obs.xy[rows] / obs.footprint
         both, trials = np.hstack([embedding.z[rows], sky]), []
         for weight in _SKY_WEIGHTS:
             points = np.hstack([motions, weight * sky]) if weight else motions
             trials += [np.median(both[around], axis=0) for around in _FIRST[first](points, seed)]
         if trials:
-            matched = _Filter(embedding, rows, sky, density, seed)
+            matched = _Filter(embedding, rows, sky, log_field, seed)
             peaks += matched.peaks(np.unique(np.stack(trials).round(9), axis=0), obs.footprint, total)
     return _distinct(peaks, obs.footprint, np.sqrt(np.median(np.einsum("nii->ni", obs.cov), axis=0)), most)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .candidates import thin_apart
-from .detection import bucket, pad
+from .detection import bucket, pad, slices
 
 __all__ = ["FEATURES", "NEAR", "context_features", "without_photometry"]
 
@@ -73,8 +73,7 @@ def _kernel_sums(z, variance, others, weights):
     others, weights = pad(others, size), pad(weights, size)
     rows = -(-len(z) // _BLOCK) * _BLOCK
     z, precision = pad(z, rows), pad(1 / variance, rows)
-    parts = [slice(first, first + _BLOCK) for first in range(0, rows, _BLOCK)]
-    blocks = [_block_sums(z[part], precision[part], others, weights) for part in parts]
+    blocks = [_block_sums(z[part], precision[part], others, weights) for part in slices(rows, _BLOCK)]
     return np.concatenate([np.zeros((0, weights.shape[1])), *blocks])[: len(variance)]
 
 

@@ -11,9 +11,11 @@ from .perspective import AU_YR, Perspective, fit_perspective
 
 __all__ = ["Embedding", "Fit", "again", "evidence", "fit_peak", "refine", "repeat", "significance", "straighten"]
 
+AT_A_TIME = 65_536
+"""Stars that are scored or corrected at a time: the device's memory does not grow with the table."""
+
 _COMPONENTS = 8  # Gaussians of the field
 _CANDIDATE_STARS, _FINAL_STARS = 8_000, 15_000  # that a fit sees at most; the others are thinned and weighted
-_SCORED = 65_536  # stars that are scored at a time
 _LARGEST = 25.0  # pc: no open cluster's profile has a larger scale radius
 _PRIOR_STRENGTH = 20.0  # stars the prior on the intrinsic scatter is worth
 _FIELD_STRENGTH, _FIELD_WIDTH = 10.0, 0.1  # the same for the field's Gaussians: stars, and width in the embedding
@@ -148,6 +150,11 @@ def bucket(n, smallest=1024):
     return size
 
 
+def slices(n, size):
+    """Parts of ``n`` rows, of ``size`` each but for the last."""
+    return [slice(first, first + size) for first in range(0, n, size)]
+
+
 def pad(array, n, value=0.0):
     """Append rows of ``value`` up to ``n``; to float32."""
     array = np.asarray(array, np.float32)
@@ -198,10 +205,8 @@ def _run(embedding, start, prior, place, dispersion, steps, warm, seed, most=_FI
 
 
 def _score(embedding, rows, model):
-    """Score stars, so many at a time that the device's memory does not grow with the table."""
-    parts, size = [], min(bucket(len(rows)), _SCORED)
-    for first in range(0, len(rows), size):
-        part = rows[first : first + size]
+    size, parts = min(bucket(len(rows)), AT_A_TIME), []
+    for part in (rows[chosen] for chosen in slices(len(rows), size)):
         scores = score_stars(_device_stars(embedding, part, np.ones(len(part)), size), model)
         parts.append([np.asarray(v, float)[: len(part)] for v in scores])
     return Scores(*(np.concatenate(values) for values in zip(*parts, strict=True)))

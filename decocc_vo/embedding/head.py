@@ -22,12 +22,12 @@ from flax import nnx
 
 from ..exceptions import InputError
 from .context import FEATURES
-from .detection import bucket, pad
+from .detection import AT_A_TIME, bucket, pad, slices
 
 __all__ = ["Head", "HeadWeights", "agreed", "correct", "embed", "load_head", "save_head", "train_heads"]
 
 LATENT, HIDDEN = 8, (64, 48)
-_SMALLEST, _AT_A_TIME = 256, 65_536  # rows that contexts are padded to at least, and that are corrected at a time
+_SMALLEST = 256  # rows that contexts are padded to at least
 _CLIP = 4.0  # standard deviations a feature may be from its mean
 _NOISE = 0.1  # standard deviations of noise on the features in training
 _STRICT = 0.4  # logit by which answers learned from published lists, stricter than the truth, fall short of it
@@ -84,10 +84,6 @@ def _latents(parameters, x, mean, scale):
     return jax.vmap(lambda state: nnx.merge(graph, state).encode(_standardise(x, mean, scale)))(parameters)
 
 
-def _padded(x):
-    return pad(x, bucket(len(x), _SMALLEST))
-
-
 def correct(weights, features):
     """
     Correct the mixture's logit.
@@ -108,9 +104,9 @@ def correct(weights, features):
     """
     if len(features) == 0:
         return np.zeros((2 * len(weights.parameters["centres"]), 0))
-    parts, size = [], min(bucket(len(features), _SMALLEST), _AT_A_TIME)
-    for first in range(0, len(features), size):
-        told = pad(features[first : first + size], size)
+    size, parts = min(bucket(len(features), _SMALLEST), AT_A_TIME), []
+    for part in slices(len(features), size):
+        told = pad(features[part], size)
         withheld = np.where(_OF_FIELD, weights.mean, told)  # what the training withholds is zero once standardised
         parts.append([_corrections(weights.parameters, x, weights.mean, weights.scale) for x in (told, withheld)])
     change = np.concatenate([np.concatenate(part) for part in parts], axis=1)
@@ -144,7 +140,8 @@ def agreed(mixture, logit):
 
 def embed(weights, features):
     """Latent places under the first network, shape (m, LATENT), and its two centres (field, members)."""
-    latent = _latents(weights.parameters, _padded(features), weights.mean, weights.scale)
+    padded = pad(features, bucket(len(features), _SMALLEST))
+    latent = _latents(weights.parameters, padded, weights.mean, weights.scale)
     return np.asarray(latent)[0, : len(features)], np.asarray(weights.parameters["centres"][...])[0]
 
 
