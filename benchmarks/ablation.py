@@ -27,7 +27,7 @@ from decocc_vo import pretrain
 from decocc_vo.columns import parallax_zero_point
 from decocc_vo.embedding import candidates, detection, features, head, mixture, search
 from decocc_vo.embedding.context import FEATURES, without_photometry
-from decocc_vo.pretrain import _examples, _training
+from decocc_vo.pretrain import _examples
 
 NEIGHBOURS = ("inner_to_outer", "middle_to_outer", "inner_to_model", "outer_to_model", "neighbours")
 
@@ -175,12 +175,6 @@ def answered(weights, x):
     return head.agreed(x[:, 0], head.correct(weights, x))
 
 
-def informed(weights, x):
-    """The answer of networks that always know the numbers of the field as a whole."""
-    logit = head.correct(weights, x)
-    return head.agreed(x[:, 0], logit[: len(logit) // 2])
-
-
 def sharpened(weights, x, rounds=3, share=0.5):
     """
     Self-training on a field without labels: the target distribution of Deep Embedded Clustering.
@@ -201,6 +195,17 @@ def students_t(self, x):
     return jnp.log1p(distance2[..., 0]) - jnp.log1p(distance2[..., 1])
 
 
+def few_simulations(examples, most=300):
+    """Real fields, their copies, and the first simulations."""
+    real = [item for item in examples if not item["name"].startswith("simulation_")]
+    return real + [item for item in examples if item["name"].startswith("simulation_")][:most]
+
+
+def without_copies(examples):
+    """Real fields as they are, and simulations."""
+    return [item for item in examples if not item["name"].startswith("copy_")]
+
+
 HEAD = {
     "all stages": {},
     "no photometry": {"change": without_photometry},
@@ -208,13 +213,11 @@ HEAD = {
     "no field as a whole": {"change": without(*(name for name in FEATURES if name.startswith("field_")))},
     "no RUWE": {"change": without("log_ruwe")},
     "no published labels": {"train": {"labels": False}},
-    "300 simulations": {"most": 300},
+    "no copies of real fields": {"examples": without_copies},
+    "300 simulations": {"examples": few_simulations},
     "one network": {"train": {"networks": 1}},
     "Student's t kernels": {"patches": (patch.object(head.Head, "__call__", students_t),)},
-    "the field's numbers never withheld": {
-        "patches": (patch.object(_training, "_UNKNOWN", 0.0), patch.object(_training, "_REAL_UNKNOWN", 0.0))
-    },
-    "not asked without the field's numbers": {"tune": informed},
+    "the field's numbers never withheld": {"patches": (patch.object(head, "_WITHHELD", 0.0),)},
     "plain mean of the networks": {"patches": (patch.object(head, "_DOUBT", 0.0),)},
     "self-training on each field": {"tune": sharpened},
 }
@@ -225,7 +228,9 @@ def run_head(examples, folds, networks, seed=0):
     clusters = sorted({str(item["cluster"]) for item in examples})
     fold = dict(zip(clusters, np.random.default_rng(seed).permutation(len(clusters)) % folds, strict=True))
     fold = {item["name"]: fold[str(item["cluster"])] for item in examples}
-    scored = [item for item in examples if str(item["cluster"]) or item["name"].startswith("simulation_")]
+    scored = [
+        item for item in without_copies(examples) if str(item["cluster"]) or item["name"].startswith("simulation_")
+    ]
     results = {"the mixture alone": {}}
     for item in scored:
         results["the mixture alone"][item["name"]] = (
@@ -236,7 +241,8 @@ def run_head(examples, folds, networks, seed=0):
         if networks == 1 and name == "one network":
             continue
         change, tune = variant.get("change", lambda x: x), variant.get("tune", answered)
-        changed, answers = [item | {"X": change(item["X"])} for item in examples[: _most(examples, variant)]], {}
+        chosen = variant.get("examples", list)(examples)
+        changed, answers = [item | {"X": change(item["X"])} for item in chosen], {}
         with applied(variant.get("patches", ())):
             for number in range(folds):
                 seen = [item for item in changed if fold[item["name"]] != number]
@@ -250,12 +256,6 @@ def run_head(examples, folds, networks, seed=0):
         print(line(name, answers, results["all stages"]), flush=True)
     print(line("the mixture alone", results["the mixture alone"], results["all stages"]), flush=True)
     return results
-
-
-def _most(examples, variant):
-    """How many of the examples, real fields first, take part."""
-    real = sum(item["name"].startswith("real_") for item in examples)
-    return real + variant["most"] if "most" in variant else len(examples)
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------

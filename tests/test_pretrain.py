@@ -11,10 +11,11 @@ from astropy.table import Table
 
 from decocc_vo import ClusterRegion
 from decocc_vo.embedding.context import FEATURES, NEAR
+from decocc_vo.embedding.features import observables
 from decocc_vo.embedding.head import correct, load_head
-from decocc_vo.pretrain import draw_cluster, example, field_for_simulation, load_examples, train
+from decocc_vo.pretrain import draw_cluster, example, field_for_simulation, load_examples, real_copy, train
 from decocc_vo.pretrain.__main__ import main
-from decocc_vo.pretrain._examples import _one_thread_each
+from decocc_vo.pretrain._examples import _copied, _one_thread_each, noisier
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 from decocc_vo.stars.files import read_stars
 from decocc_vo.votable import write_table
@@ -85,6 +86,68 @@ def test_a_lost_cluster_teaches_nothing(field):
 
 
 @pytest.fixture(scope="module")
+def listed(field):
+    """A field with a cluster, its list, and what a mixture might say: two members of three are listed."""
+    stars = inject_cluster(field, REGION, SimulatedCluster(90, -6.0, 5.0, 1.5, 4.0), seed=2)
+    member = np.asarray(stars["is_member"]) == 1
+    label = np.where(member & (np.arange(len(stars)) % 3 > 0), 1, 0)
+    stars.remove_column("is_member")
+    return stars, label, np.where(member, 0.9, 0.01)
+
+
+def test_a_copy_has_fewer_stars_and_members_with_the_same_labels(listed):
+    stars, label, probability = listed
+    xi, eta = REGION.offsets(np.asarray(stars["ra"], float), np.asarray(stars["dec"], float))
+    copies = [_copied(xi, eta, label, probability, np.random.default_rng(seed)) for seed in range(60)]
+    assert all(np.all(np.diff(rows) > 0) for rows in copies)
+    # Members without a label are thinned as listed ones are, the field by itself.
+    shares = np.array(
+        [
+            [
+                np.mean(np.isin(np.flatnonzero(which), rows))
+                for which in (label == 1, (label == 0) & (probability > 0.5), probability < 0.5)
+            ]
+            for rows in copies
+        ]
+    )
+    assert np.corrcoef(shares[:, 0], shares[:, 1])[0, 1] > 0.7
+    assert np.ptp(shares[:, 0]) > 0.5
+    assert np.ptp(shares[:, 2]) > 0.5
+    assert min(shares[:, 0]) > 0.1
+    # Every other copy is of a smaller circle.
+    extent = np.array([np.hypot(xi[rows], eta[rows]).max() for rows in copies])
+    assert 15 < np.sum(extent < 0.97 * np.hypot(xi, eta).max()) < 45
+
+
+def test_noise_is_as_large_as_the_errors_say(field):
+    obs = observables(field, REGION)
+    noisy = noisier(obs, 1.5, np.random.default_rng(0))
+    np.testing.assert_allclose(noisy.cov, 2.25 * obs.cov)
+    shift = (noisy.x - obs.x)[..., None]
+    chi2 = np.sum(shift * np.linalg.solve(obs.cov, shift), axis=(1, 2)) / 1.25
+    assert abs(chi2.mean() - 3) < 0.3
+    assert noisier(obs, 1.0, np.random.default_rng(0)).x == pytest.approx(obs.x)
+
+
+def test_a_copy_is_an_example(listed):
+    stars, label, probability = listed
+    copy = real_copy(stars, REGION, label, probability, np.random.default_rng(1))
+    assert copy["X"].shape == (len(copy["near"]), len(FEATURES))
+    np.testing.assert_array_equal(copy["y"], copy["lab"][copy["near"]])
+    assert 12 <= copy["lab"].sum() <= label.sum()
+    again = real_copy(stars, REGION, label, probability, np.random.default_rng(1))
+    np.testing.assert_array_equal(copy["X"], again["X"])
+
+
+def test_a_copy_without_its_members_teaches_nothing(listed):
+    stars, label, probability = listed
+    few = np.where(np.cumsum(label) <= 11, label, 0)
+    assert real_copy(stars, REGION, few, probability, np.random.default_rng(1)) is None
+    elsewhere = np.roll(label, len(label) // 2)
+    assert real_copy(stars, REGION, elsewhere, probability, np.random.default_rng(1)) is None
+
+
+@pytest.fixture(scope="module")
 def fields(tmp_path_factory):
     """Two small fields with a published cluster each, and one without, in the layout of the shared ones."""
     folder, manifest = tmp_path_factory.mktemp("fields"), []
@@ -113,6 +176,7 @@ def trained(fields, tmp_path_factory):
     """The command, run once."""
     out = tmp_path_factory.mktemp("out")
     command = [str(fields), str(out / "head.safetensors"), "--examples", str(out / "examples"), "--simulations", "4"]
+    command += ["--copies", "1"]
     assert main([*command, "--networks", "1", "--steps", "30", "--folds", str(out / "folds")]) == 0
     return out
 
@@ -135,12 +199,20 @@ def test_folds_answer_for_every_real_field(trained, fields):
 def test_examples_are_kept_and_labels_can_be_left_out(trained):
     examples = load_examples(trained / "examples")
     names = [item["name"] for item in examples]
-    assert names[:3] == ["real_field_0", "real_field_1", "real_field_2"]
+    # A copy of each field that has a cluster, and no answer for it.
+    assert names[:2] == ["copy_field_0_00", "copy_field_1_00"]
+    assert names[2:5] == ["real_field_0", "real_field_1", "real_field_2"]
+    assert len(list((trained / "folds").iterdir())) == 3
     assert any(name.startswith("simulation_") for name in names)
-    assert np.sum(examples[0]["lab"] == -1) == 5
-    features = examples[0]["X"][:20]
+    assert np.sum(examples[2]["lab"] == -1) == 5
+    features = examples[2]["X"][:20]
     answers = [correct(train(examples, networks=1, steps=30, labels=labels), features) for labels in (True, False)]
     assert np.abs(answers[0] - answers[1]).max() > 1e-3
+    # Copies are labels, too.
+    without = correct(train(examples[2:], networks=1, steps=30), features)
+    assert np.abs(answers[0] - without).max() > 1e-3
+    unlabelled = correct(train(examples[5:], networks=1, steps=30, labels=False), features)
+    np.testing.assert_array_equal(answers[1], unlabelled)
 
 
 def test_processes_keep_to_one_thread_and_ours_does_not_change(monkeypatch):

@@ -5,8 +5,7 @@ A star's context (`~decocc_vo.embedding.context`) is encoded into a small latent
 a centre each. The logarithm of the ratio of the star's kernels to the two, the soft assignment of Deep Embedded
 Clustering (Xie, Girshick & Farhadi 2016, ICML 48, 478), is added to the mixture's logit. The kernels are Gaussian, the
 limit of Student's t for many degrees of freedom: with one degree, as published, no star can be far from both centres
-and certain of one. Several networks that differ only in their seed have to agree, and each with itself when it is not
-told of the field as a whole.
+and certain of one. Several networks that differ only in their seed have to agree.
 """
 
 import json
@@ -30,7 +29,8 @@ LATENT, HIDDEN = 8, (64, 48)
 _SMALLEST = 256  # rows that contexts are padded to at least
 _CLIP = 4.0  # standard deviations a feature may be from its mean
 _NOISE = 0.1  # standard deviations of noise on the features in training
-_STRICT = 0.4  # logit by which answers learned from published lists, stricter than the truth, fall short of it
+_WITHHELD = 0.3  # how often a star in training is not told of its field as a whole
+_STRICT = 0.3  # logit by which answers learned from published lists, stricter than the truth, fall short of it
 _DOUBT = 2.0  # weight of the answers' disagreement against what they agree on
 _OF_FIELD = np.array([name.startswith("field_") for name in FEATURES])
 
@@ -88,8 +88,6 @@ def correct(weights, features):
     """
     Correct the mixture's logit.
 
-    Each network answers twice: knowing the numbers of the field as a whole, and, as in a part of its training, without.
-
     Parameters
     ----------
     weights : HeadWeights
@@ -99,18 +97,17 @@ def correct(weights, features):
 
     Returns
     -------
-    logit : `~numpy.ndarray`, shape (2 networks, m)
-        All networks' answers that know the field, then those that do not.
+    logit : `~numpy.ndarray`, shape (networks, m)
+        Each network's answer.
     """
     if len(features) == 0:
-        return np.zeros((2 * len(weights.parameters["centres"]), 0))
-    size, parts = min(bucket(len(features), _SMALLEST), AT_A_TIME), []
-    for part in slices(len(features), size):
-        told = pad(features[part], size)
-        withheld = np.where(_OF_FIELD, weights.mean, told)  # what the training withholds is zero once standardised
-        parts.append([_corrections(weights.parameters, x, weights.mean, weights.scale) for x in (told, withheld)])
-    change = np.concatenate([np.concatenate(part) for part in parts], axis=1)
-    return features[:, 0] + change.astype(float)[:, : len(features)]
+        return np.zeros((len(weights.parameters["centres"]), 0))
+    size = min(bucket(len(features), _SMALLEST), AT_A_TIME)
+    change = [
+        _corrections(weights.parameters, pad(features[part], size), weights.mean, weights.scale)
+        for part in slices(len(features), size)
+    ]
+    return features[:, 0] + np.concatenate(change, axis=1).astype(float)[:, : len(features)]
 
 
 def agreed(mixture, logit):
@@ -126,7 +123,7 @@ def agreed(mixture, logit):
     ----------
     mixture : `~numpy.ndarray`, shape (m,)
         The mixture's logit.
-    logit : `~numpy.ndarray`, shape (2 networks, m)
+    logit : `~numpy.ndarray`, shape (networks, m)
         From `correct`.
 
     Returns
@@ -145,12 +142,12 @@ def embed(weights, features):
     return np.asarray(latent)[0, : len(features)], np.asarray(weights.parameters["centres"][...])[0]
 
 
-def train_heads(features, truth, weight, unknown=0.3, *, networks=16, steps=2000, batch=2048, seed=0):
+def train_heads(features, truth, weight, *, networks=16, steps=4000, batch=2048, seed=0):
     """
     Train the networks on stars whose membership is known.
 
     The loss is the cross entropy of the corrected logit; stars are drawn by weight. The features get some noise, and
-    those of the field as a whole are withheld as often as ``unknown`` says. The whole run is one compiled scan.
+    those of the field as a whole are withheld now and then. The whole run is one compiled scan.
 
     Parameters
     ----------
@@ -160,8 +157,6 @@ def train_heads(features, truth, weight, unknown=0.3, *, networks=16, steps=2000
         1 for a member, 0 for a field star.
     weight : `~numpy.ndarray`, shape (n,)
         How often a star is drawn, relative to others.
-    unknown : float or `~numpy.ndarray`, shape (n,)
-        How often a star that is drawn is not told of its field as a whole.
     networks, steps, batch, seed : int
         How many networks, steps of AdamW, stars a step; and the seed.
 
@@ -175,7 +170,6 @@ def train_heads(features, truth, weight, unknown=0.3, *, networks=16, steps=2000
     scale = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=probability)) + 1e-3
     mean, scale = mean.astype(np.float32), scale.astype(np.float32)
     x, y = jnp.asarray(features, jnp.float32), jnp.asarray(truth, jnp.float32)
-    unknown = jnp.broadcast_to(jnp.asarray(unknown, jnp.float32), len(x))
     cumulative = jnp.asarray(np.cumsum(probability), jnp.float32)
     optimiser = optax.adamw(optax.cosine_decay_schedule(3e-3, steps), weight_decay=3e-3)
     graph, _ = _graph()
@@ -185,7 +179,7 @@ def train_heads(features, truth, weight, unknown=0.3, *, networks=16, steps=2000
         rows = jnp.minimum(jnp.searchsorted(cumulative, jax.random.uniform(draw, (batch,))), len(x) - 1)
         inputs = _standardise(x[rows], mean, scale)
         inputs = inputs + _NOISE * jax.random.normal(shake, inputs.shape)
-        blind = jax.random.uniform(withhold, (batch,)) < unknown[rows]
+        blind = jax.random.uniform(withhold, (batch,)) < _WITHHELD
         inputs = jnp.where(_OF_FIELD & blind[:, None], 0.0, inputs)
         logit = x[rows, 0] + nnx.merge(graph, state)(inputs)
         return optax.sigmoid_binary_cross_entropy(logit, y[rows]).mean()

@@ -1,8 +1,8 @@
 """
 Training of the head that comes with the package: ``python -m decocc_vo.pretrain``.
 
-`make_examples` puts simulated clusters into real fields without theirs, and reads published members; `train` makes the
-weights, and `cross_validate` tells how a head does on fields it has not seen.
+`make_examples` puts simulated clusters into real fields without theirs, reads published members, and copies real fields
+with less in them; `train` makes the weights, and `cross_validate` tells how a head does on fields it has not seen.
 """
 
 from ._examples import (
@@ -14,6 +14,7 @@ from ._examples import (
     make_examples,
     read_field,
     read_labels,
+    real_copy,
     real_example,
     simulated,
     solve,
@@ -31,6 +32,7 @@ __all__ = [
     "make_examples",
     "read_field",
     "read_labels",
+    "real_copy",
     "real_example",
     "simulated",
     "solve",

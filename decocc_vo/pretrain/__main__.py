@@ -22,28 +22,33 @@ def main(args=None):
     parser.add_argument("fields", type=Path, help="folder with manifest.json, stars/ and truth/")
     parser.add_argument("weights", type=Path, help="safetensors file to write")
     parser.add_argument("--examples", type=Path, required=True, help="folder that keeps the examples between runs")
-    parser.add_argument("--simulations", type=int, default=600)
+    parser.add_argument("--simulations", type=int, default=3400)
+    parser.add_argument("--copies", type=int, default=16, help="of each real field with a cluster")
     parser.add_argument("--jobs", type=int, default=1, help="processes that make examples at once")
     parser.add_argument("--networks", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--simulations-only", action="store_true", help="leave the published labels out of the training"
     )
     parser.add_argument("--folds", type=Path, help="cross-validate by cluster too, and write the tables there")
     options = parser.parse_args(args)
-    make_examples(options.fields, options.examples, options.simulations, options.seed, options.jobs)
+    make_examples(options.fields, options.examples, options.simulations, options.seed, options.jobs, options.copies)
     examples = load_examples(options.examples)
     settings = {"networks": options.networks, "steps": options.steps, "labels": not options.simulations_only}
     if options.folds:
         report(cross_validate(examples, options.folds, seed=options.seed, **settings))
-    counts = sum(item["name"].startswith("simulation") for item in examples)
+    counts = {
+        kind: sum(item["name"].startswith(prefix) for item in examples)
+        for kind, prefix in (("simulations", "simulation_"), ("real_fields", "real_"), ("copies", "copy_"))
+    }
+    if options.simulations_only:
+        counts |= {"real_fields": 0, "copies": 0}
     save_head(
         train(examples, seed=options.seed, **settings),
         options.weights,
         version=__version__,
-        simulations=counts,
-        real_fields=0 if options.simulations_only else len(examples) - counts,
+        **counts,
         **settings,
     )
     return 0

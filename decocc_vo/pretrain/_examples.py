@@ -2,8 +2,10 @@
 
 import json
 import os
+import zlib
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import get_context
 
 import astropy.units as u
@@ -24,7 +26,8 @@ from ..simulate import SimulatedCluster, inject_cluster, shuffle_positions
 from ..stars.files import read_stars
 
 _FIELD_STARS = 80, 4_000  # a field is thinned to: small ones teach as much and cost less
-_LOST = 0.3  # a simulation of which the mixture finds less (F1) teaches nothing
+_LOST = 0.3  # an example of which the mixture finds less (F1) teaches nothing
+_COPY_STARS, _COPY_MEMBERS = 6_000, 12  # a copy of a real field has at most, and of these listed ones at least
 
 
 def field_for_simulation(stars, rng):
@@ -117,27 +120,77 @@ def example(field, region, cluster, seed):
     fit = solve(obs)
     if fit is None or f1(fit.probability >= 0.5, truth == 1) < _LOST:
         return None
+    return _seen(fit, obs, truth)
+
+
+def _seen(fit, obs, label):
     near, features = context_features(fit, obs)
-    return {"X": features, "y": truth[near], "near": near, "lab": truth, "p": fit.probability, "E": significance(fit)}
+    return {"X": features, "y": label[near], "near": near, "lab": label, "p": fit.probability, "E": significance(fit)}
 
 
 def real_example(entry, fields, seed=0):
     """What the head would see of a real field, with the published labels: 1 member, 0 field, -1 not scored."""
     stars, region = read_field(entry, fields)
     obs = observables(stars, region, parallax_zero_point(stars))
-    fit = solve(obs, seed)
-    near, features = context_features(fit, obs)
     label = read_labels(entry, fields, stars)
-    source_id = np.asarray(stars["source_id"])
-    return {
-        "X": features,
-        "y": label[near],
-        "near": near,
-        "lab": label,
-        "p": fit.probability,
-        "E": significance(fit),
-        "source_id": source_id,
-    }
+    return _seen(solve(obs, seed), obs, label) | {"source_id": np.asarray(stars["source_id"])}
+
+
+def real_copy(stars, region, label, probability, rng):
+    """
+    What the head would see of a real field if it had been observed otherwise, with the same labels.
+
+    There are few real fields, and the mixture errs in each in one way. A copy is cropped, thinned, has fewer members or
+    larger errors, so that the mixture is another one.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        Of the real field, shape (n,).
+    region : `~decocc_vo.region.ClusterRegion`
+        The field's.
+    label, probability : `~numpy.ndarray`, shape (n,)
+        Published labels, and the mixture's probabilities.
+    rng : `~numpy.random.Generator`
+        For the choices.
+
+    Returns
+    -------
+    example : dict or None
+        As of `example`; None if less than 12 listed members are left, or the mixture does not find them.
+    """
+    rows = _copied(*region.offsets(floats(stars["ra"]), floats(stars["dec"])), label, probability, rng)
+    label = label[rows]
+    if np.sum(label == 1) < _COPY_MEMBERS:
+        return None
+    obs = observables(stars[rows], region, parallax_zero_point(stars[rows]))
+    if rng.uniform() < 0.5:
+        obs = noisier(obs, rng.uniform(1, 1.6), rng)
+    fit = solve(obs)
+    if fit is None or f1(fit.probability >= 0.5, label == 1) < _LOST:
+        return None
+    return _seen(fit, obs, label)
+
+
+def _copied(xi, eta, label, probability, rng):
+    """Rows of a copy: of a smaller circle, every other time, and with members and field thinned apart."""
+    kept, footprint = np.ones(len(xi), bool), np.quantile(np.hypot(xi, eta), 0.999)
+    if rng.uniform() < 0.5:
+        size = rng.uniform(0.5, 0.95)
+        angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.3) * (1 - size) * footprint
+        kept = np.hypot(xi - offset * np.cos(angle), eta - offset * np.sin(angle)) < size * footprint
+    field = min(rng.uniform(0.4, 1), _COPY_STARS / max(kept.sum(), 1))
+    fewest = np.clip(20 / max(np.sum(kept & (label == 1)), 1), 0.25, 1)
+    members = np.exp(rng.uniform(np.log(fewest), 0))
+    # Members that no list has are thinned as listed ones are.
+    share = np.where((label != 0) | (probability > 0.05), members, field)
+    return np.flatnonzero(kept & (rng.uniform(size=len(xi)) < share))
+
+
+def noisier(obs, factor, rng):
+    """Add noise to motions and parallaxes, so that their errors are larger by a factor."""
+    noise = np.einsum("nij,nj->ni", np.linalg.cholesky(obs.cov), rng.normal(size=obs.x.shape))
+    return replace(obs, x=obs.x + np.sqrt(factor**2 - 1) * noise, cov=obs.cov * factor**2)
 
 
 def read_field(entry, fields):
@@ -156,12 +209,13 @@ def read_labels(entry, fields, stars):
     return np.array([known.get(number, -1) for number in stars["source_id"].tolist()])
 
 
-def make_examples(fields, folder, simulations, seed=0, jobs=1):
+def make_examples(fields, folder, simulations, seed=0, jobs=1, copies=16):
     """
     Make the examples the head learns from, one file each; those that are there already are not made again.
 
-    Every real field gives one, and its stars without listed and probable members, dealt out anew over the sky, are the
-    background of simulations. Fields whose stars have no errors of their own take part like the others.
+    Every real field gives one, and those with a cluster give copies (`real_copy`). A field's stars without listed and
+    probable members, dealt out anew over the sky, are the background of simulations. Fields whose stars have no errors
+    of their own take part like the others.
 
     Parameters
     ----------
@@ -175,6 +229,8 @@ def make_examples(fields, folder, simulations, seed=0, jobs=1):
         Of all draws.
     jobs : int
         Processes that work at once.
+    copies : int
+        Of each real field with a cluster.
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest = json.loads((fields / "manifest.json").read_text())
@@ -182,9 +238,19 @@ def make_examples(fields, folder, simulations, seed=0, jobs=1):
         real = [pool.submit(_write_real, entry, fields, folder) for entry in manifest]
         for job in tqdm(as_completed(real), total=len(real), desc="real fields", disable=None):
             job.result()
-        made = [pool.submit(_write_simulation, n, seed, manifest, fields, folder) for n in range(simulations)]
-        for job in tqdm(as_completed(made), total=simulations, desc="simulations", disable=None):
-            job.result()
+        drawn = {
+            "copies": [
+                pool.submit(_write_copy, entry, n, seed, fields, folder)
+                for entry in manifest
+                for n in range(copies if entry["cluster"] else 0)
+            ],
+            "simulations": [
+                pool.submit(_write_simulation, n, seed, manifest, fields, folder) for n in range(simulations)
+            ],
+        }
+        for name, made in drawn.items():
+            for job in tqdm(as_completed(made), total=len(made), desc=name, disable=None):
+                job.result()
 
 
 @contextmanager
@@ -205,6 +271,18 @@ def _write_real(entry, fields, folder):
     path = folder / f"real_{entry['name']}.npz"
     if not path.exists():
         np.savez(path, **real_example(entry, fields), cluster=entry["cluster"] or "")
+
+
+def _write_copy(entry, number, seed, fields, folder):
+    path = folder / f"copy_{entry['name']}_{number:02d}.npz"
+    if path.exists():
+        return
+    rng = np.random.default_rng([seed, number, zlib.crc32(entry["name"].encode())])
+    stars, region = read_field(entry, fields)
+    real = np.load(folder / f"real_{entry['name']}.npz")
+    made = real_copy(stars, region, real["lab"], real["p"], rng)
+    if made is not None:
+        np.savez(path, **made, cluster=entry["cluster"])
 
 
 def _write_simulation(number, seed, manifest, fields, folder):

@@ -8,12 +8,11 @@ from ..embedding.context import without_photometry
 from ..embedding.head import agreed, correct, train_heads
 from ._examples import f1
 
-_REAL_SHARE = 0.25  # of the stars drawn in training, from real fields
-_UNKNOWN, _REAL_UNKNOWN = 0.3, 0.8  # how often a simulated or a real field as a whole is withheld
+_REAL_SHARE = 0.4  # of the stars drawn in training, from real fields and their copies
 _HIDDEN = 0.1  # of the stars of which magnitude and colour are hidden, so that the head can do without
 
 
-def train(examples, *, networks=16, steps=2000, seed=0, labels=True):
+def train(examples, *, networks=16, steps=4000, seed=0, labels=True):
     """
     Train the head on examples.
 
@@ -32,7 +31,7 @@ def train(examples, *, networks=16, steps=2000, seed=0, labels=True):
     """
     features, truth, weight, real = [], [], [], []
     for item in examples:
-        listed = item["name"].startswith("real_")
+        listed = not item["name"].startswith("simulation_")
         if listed and (not labels or not str(item["cluster"])):
             continue
         known = item["y"] >= 0
@@ -46,9 +45,7 @@ def train(examples, *, networks=16, steps=2000, seed=0, labels=True):
         weight[real] *= _REAL_SHARE / (1 - _REAL_SHARE) * weight[~real].sum() / weight[real].sum()
     hidden = np.random.default_rng(seed).uniform(size=len(features)) < _HIDDEN
     features[hidden] = without_photometry(features[hidden])
-    # Real fields are few, and could be learned by heart.
-    unknown = np.where(real, _REAL_UNKNOWN, _UNKNOWN)
-    return train_heads(features, truth, weight, unknown, networks=networks, steps=steps, seed=seed)[0]
+    return train_heads(features, truth, weight, networks=networks, steps=steps, seed=seed)[0]
 
 
 def cross_validate(examples, out, folds=4, seed=0, **options):
@@ -84,7 +81,7 @@ def cross_validate(examples, out, folds=4, seed=0, **options):
         seen = [item for item in examples if fold[str(item["cluster"])] != number]
         weights = train(seen, seed=seed, **options)
         for item in examples:
-            if fold[str(item["cluster"])] != number:
+            if fold[str(item["cluster"])] != number or item["name"].startswith("copy_"):
                 continue
             probability = item["p"].copy()
             logit = agreed(item["X"][:, 0], correct(weights, item["X"]))
