@@ -197,13 +197,13 @@ def students_t(self, x):
 
 def few_simulations(examples, most=300):
     """Real fields, their copies, and the first simulations."""
-    real = [item for item in examples if not item["name"].startswith("simulation_")]
-    return real + [item for item in examples if item["name"].startswith("simulation_")][:most]
+    real = [item for item in examples if item["kind"] != "simulation"]
+    return real + [item for item in examples if item["kind"] == "simulation"][:most]
 
 
 def without_copies(examples):
     """Real fields as they are, and simulations."""
-    return [item for item in examples if not item["name"].startswith("copy_")]
+    return [item for item in examples if item["kind"] != "copy"]
 
 
 HEAD = {
@@ -228,9 +228,7 @@ def run_head(examples, folds, networks, seed=0):
     clusters = sorted({str(item["cluster"]) for item in examples})
     fold = dict(zip(clusters, np.random.default_rng(seed).permutation(len(clusters)) % folds, strict=True))
     fold = {item["name"]: fold[str(item["cluster"])] for item in examples}
-    scored = [
-        item for item in without_copies(examples) if str(item["cluster"]) or item["name"].startswith("simulation_")
-    ]
+    scored = [item for item in without_copies(examples) if str(item["cluster"]) or item["kind"] == "simulation"]
     results = {"the mixture alone": {}}
     for item in scored:
         results["the mixture alone"][item["name"]] = (
@@ -327,8 +325,7 @@ def main(args=None):
         results = run_mixture(options.fields, options.examples, options.simulations)
         tables.append(as_rst(results, "The mixture alone, with and without its stages"))
     if options.only != "mixture":
-        examples = sorted(pretrain.load_examples(options.examples), key=lambda item: item["name"])
-        results = run_head(examples, options.folds, options.networks)
+        results = run_head(pretrain.load_examples(options.examples), options.folds, options.networks)
         tables.append(as_rst(results, "The head, with and without its stages"))
     if options.output:
         options.output.write_text("\n".join(tables), encoding="utf-8")

@@ -6,6 +6,7 @@ Training the head: simulated clusters in real fields without theirs, and publish
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 
 from .. import __version__
@@ -33,22 +34,22 @@ def main(args=None):
     )
     parser.add_argument("--folds", type=Path, help="cross-validate by cluster too, and write the tables there")
     options = parser.parse_args(args)
-    make_examples(options.fields, options.examples, options.simulations, options.seed, options.jobs, options.copies)
+    copies = 0 if options.simulations_only else options.copies
+    make_examples(options.fields, options.examples, options.simulations, options.seed, options.jobs, copies)
     examples = load_examples(options.examples)
     settings = {"networks": options.networks, "steps": options.steps, "labels": not options.simulations_only}
     if options.folds:
         report(cross_validate(examples, options.folds, seed=options.seed, **settings))
-    counts = {
-        kind: sum(item["name"].startswith(prefix) for item in examples)
-        for kind, prefix in (("simulations", "simulation_"), ("real_fields", "real_"), ("copies", "copy_"))
-    }
+    counts = Counter(item["kind"] for item in examples)
     if options.simulations_only:
-        counts |= {"real_fields": 0, "copies": 0}
+        counts["real"] = counts["copy"] = 0
     save_head(
         train(examples, seed=options.seed, **settings),
         options.weights,
         version=__version__,
-        **counts,
+        simulations=counts["simulation"],
+        real_fields=counts["real"],
+        copies=counts["copy"],
         **settings,
     )
     return 0

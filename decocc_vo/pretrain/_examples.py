@@ -116,11 +116,15 @@ def example(field, region, cluster, seed):
         the mixture's probability of all; None if the mixture does not find the cluster.
     """
     stars, truth, zero_point = simulated(field, region, cluster, seed)
-    obs = observables(stars, region, zero_point)
+    return _found(observables(stars, region, zero_point), truth)
+
+
+def _found(obs, label):
+    """What the head would see of a cluster; None if the mixture does not find it."""
     fit = solve(obs)
-    if fit is None or f1(fit.probability >= 0.5, truth == 1) < _LOST:
+    if fit is None or f1(fit.probability >= 0.5, label == 1) < _LOST:
         return None
-    return _seen(fit, obs, truth)
+    return _seen(fit, obs, label)
 
 
 def _seen(fit, obs, label):
@@ -160,16 +164,13 @@ def real_copy(stars, region, label, probability, rng):
         As of `example`; None if less than 12 listed members are left, or the mixture does not find them.
     """
     rows = _copied(*region.offsets(floats(stars["ra"]), floats(stars["dec"])), label, probability, rng)
-    label = label[rows]
+    stars, label = stars[rows], label[rows]
     if np.sum(label == 1) < _COPY_MEMBERS:
         return None
-    obs = observables(stars[rows], region, parallax_zero_point(stars[rows]))
+    obs = observables(stars, region, parallax_zero_point(stars))
     if rng.uniform() < 0.5:
         obs = noisier(obs, rng.uniform(1, 1.6), rng)
-    fit = solve(obs)
-    if fit is None or f1(fit.probability >= 0.5, label == 1) < _LOST:
-        return None
-    return _seen(fit, obs, label)
+    return _found(obs, label)
 
 
 def _copied(xi, eta, label, probability, rng):
@@ -240,9 +241,9 @@ def make_examples(fields, folder, simulations, seed=0, jobs=1, copies=16):
             job.result()
         drawn = {
             "copies": [
-                pool.submit(_write_copy, entry, n, seed, fields, folder)
+                pool.submit(_write_copies, copies, seed, entry, fields, folder)
                 for entry in manifest
-                for n in range(copies if entry["cluster"] else 0)
+                if entry["cluster"]
             ],
             "simulations": [
                 pool.submit(_write_simulation, n, seed, manifest, fields, folder) for n in range(simulations)
@@ -273,16 +274,19 @@ def _write_real(entry, fields, folder):
         np.savez(path, **real_example(entry, fields), cluster=entry["cluster"] or "")
 
 
-def _write_copy(entry, number, seed, fields, folder):
-    path = folder / f"copy_{entry['name']}_{number:02d}.npz"
-    if path.exists():
+def _write_copies(copies, seed, entry, fields, folder):
+    paths = [folder / f"copy_{entry['name']}_{number:02d}.npz" for number in range(copies)]
+    if all(path.exists() for path in paths):
         return
-    rng = np.random.default_rng([seed, number, zlib.crc32(entry["name"].encode())])
     stars, region = read_field(entry, fields)
     real = np.load(folder / f"real_{entry['name']}.npz")
-    made = real_copy(stars, region, real["lab"], real["p"], rng)
-    if made is not None:
-        np.savez(path, **made, cluster=entry["cluster"])
+    label, probability, name = real["lab"], real["p"], zlib.crc32(entry["name"].encode())
+    for number, path in enumerate(paths):
+        if path.exists():
+            continue
+        made = real_copy(stars, region, label, probability, np.random.default_rng([seed, number, name]))
+        if made is not None:
+            np.savez(path, **made, cluster=entry["cluster"])
 
 
 def _write_simulation(number, seed, manifest, fields, folder):
@@ -306,9 +310,9 @@ def _write_simulation(number, seed, manifest, fields, folder):
 
 
 def load_examples(folder):
-    """Read the examples of `make_examples`: a list of dicts, with the file's name under ``name``."""
+    """Read the examples of `make_examples`: dicts, with the file's ``name``, and ``kind``: copy, real or simulation."""
     return [
-        {key: data[key] for key in data.files} | {"name": path.stem}
+        {key: data[key] for key in data.files} | {"name": path.stem, "kind": path.stem.partition("_")[0]}
         for path in sorted(folder.glob("*.npz"))
         for data in [np.load(path)]
     ]

@@ -31,7 +31,7 @@ def train(examples, *, networks=16, steps=4000, seed=0, labels=True):
     """
     features, truth, weight, real = [], [], [], []
     for item in examples:
-        listed = not item["name"].startswith("simulation_")
+        listed = item["kind"] != "simulation"
         if listed and (not labels or not str(item["cluster"])):
             continue
         known = item["y"] >= 0
@@ -81,12 +81,12 @@ def cross_validate(examples, out, folds=4, seed=0, **options):
         seen = [item for item in examples if fold[str(item["cluster"])] != number]
         weights = train(seen, seed=seed, **options)
         for item in examples:
-            if fold[str(item["cluster"])] != number or item["name"].startswith("copy_"):
+            if fold[str(item["cluster"])] != number or item["kind"] == "copy":
                 continue
             probability = item["p"].copy()
             logit = agreed(item["X"][:, 0], correct(weights, item["X"]))
             probability[item["near"]] = 1 / (1 + np.exp(-logit))
-            if item["name"].startswith("real_"):
+            if item["kind"] == "real":
                 found = float(item["E"]) >= DECOCC.threshold
                 table = Table({"source_id": item["source_id"], "membership_prob": probability * found})
                 table.write(out / f"{item['name'].removeprefix('real_')}.fits", overwrite=True)
