@@ -206,6 +206,11 @@ def without_copies(examples):
     return [item for item in examples if item["kind"] != "copy"]
 
 
+def without_lists(examples):
+    """The labels alone, without the probabilities that single lists give."""
+    return [item | {"lists": np.full_like(item["lists"], np.nan)} if "lists" in item else item for item in examples]
+
+
 HEAD = {
     "all stages": {},
     "no photometry": {"change": without_photometry},
@@ -214,6 +219,7 @@ HEAD = {
     "no RUWE": {"change": without("log_ruwe")},
     "no published labels": {"train": {"labels": False}},
     "no copies of real fields": {"examples": without_copies},
+    "labels alone, without the lists' probabilities": {"examples": without_lists},
     "300 simulations": {"examples": few_simulations},
     "one network": {"train": {"networks": 1}},
     "Student's t kernels": {"patches": (patch.object(head.Head, "__call__", students_t),)},
@@ -225,9 +231,7 @@ HEAD = {
 
 def run_head(examples, folds, networks, seed=0):
     """(F1, AP) of every field and simulation, by variant, from heads that did not see them."""
-    clusters = sorted({str(item["cluster"]) for item in examples})
-    fold = dict(zip(clusters, np.random.default_rng(seed).permutation(len(clusters)) % folds, strict=True))
-    fold = {item["name"]: fold[str(item["cluster"])] for item in examples}
+    fold = pretrain.deal_folds(examples, folds, seed)
     scored = [item for item in without_copies(examples) if str(item["cluster"]) or item["kind"] == "simulation"]
     results = {"the mixture alone": {}}
     for item in scored:

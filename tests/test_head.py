@@ -69,6 +69,22 @@ def test_stars_of_weight_zero_are_not_drawn(trained):
     assert losses[:, -20:].mean() < 0.8 * cross_entropy(features[: N // 2, 0], truth[: N // 2])
 
 
+def test_lists_teach_where_the_truth_is_not_known():
+    features, truth = problem()
+    few = np.where(np.arange(N) < 60, truth, -1)
+    # A list is not the truth: it leaves out every third star, and says nothing of some.
+    lists = np.stack([truth * (np.arange(N) % 3 > 0), np.full(N, np.nan)], axis=1)
+    lists[::5, 0] = np.nan
+    unseen, answer = problem(seed=9)
+    loss = []
+    for given in (None, lists):
+        weights, losses = train_heads(features, few, np.ones(N), given, networks=2, steps=300, batch=256, seed=1)
+        assert np.all(np.isfinite(losses))
+        loss.append(cross_entropy(correct(weights, unseen).mean(axis=0), answer))
+    start, best = cross_entropy(unseen[:, 0], answer), cross_entropy(unseen[:, 0] + 2 * unseen[:, 5], answer)
+    assert loss[1] < loss[0] - 0.2 * (start - best)
+
+
 def test_a_correction_is_each_stars_own(trained, monkeypatch):
     """Neither padding, nor the other stars of a table, nor how many are corrected at a time change it."""
     features, _ = problem(700, seed=3)

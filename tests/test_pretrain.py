@@ -7,13 +7,22 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
-from astropy.table import Table
+from astropy.table import Table, vstack
 
 from decocc_vo import ClusterRegion
 from decocc_vo.embedding.context import FEATURES, NEAR
 from decocc_vo.embedding.features import observables
 from decocc_vo.embedding.head import correct, load_head
-from decocc_vo.pretrain import draw_cluster, example, field_for_simulation, load_examples, real_copy, train
+from decocc_vo.pretrain import (
+    LISTS,
+    draw_cluster,
+    example,
+    field_for_simulation,
+    load_examples,
+    read_lists,
+    real_copy,
+    train,
+)
 from decocc_vo.pretrain.__main__ import main
 from decocc_vo.pretrain._examples import _copied, _one_thread_each, noisier
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
@@ -92,11 +101,13 @@ def listed(field):
     member = np.asarray(stars["is_member"]) == 1
     label = np.where(member & (np.arange(len(stars)) % 3 > 0), 1, 0)
     stars.remove_column("is_member")
-    return stars, label, np.where(member, 0.9, 0.01)
+    lists = np.full((len(stars), len(LISTS)), np.nan)
+    lists[:, 0] = np.arange(len(stars)) / len(stars)
+    return stars, label, lists, np.where(member, 0.9, 0.01)
 
 
 def test_a_copy_has_fewer_stars_and_members_with_the_same_labels(listed):
-    stars, label, probability = listed
+    stars, label, _, probability = listed
     xi, eta = REGION.offsets(np.asarray(stars["ra"], float), np.asarray(stars["dec"], float))
     copies = [_copied(xi, eta, label, probability, np.random.default_rng(seed)) for seed in range(60)]
     assert all(np.all(np.diff(rows) > 0) for rows in copies)
@@ -130,21 +141,26 @@ def test_noise_is_as_large_as_the_errors_say(field):
 
 
 def test_a_copy_is_an_example(listed):
-    stars, label, probability = listed
-    copy = real_copy(stars, REGION, label, probability, np.random.default_rng(1))
+    stars, label, lists, probability = listed
+    copy = real_copy(stars, REGION, label, lists, probability, np.random.default_rng(1))
     assert copy["X"].shape == (len(copy["near"]), len(FEATURES))
     np.testing.assert_array_equal(copy["y"], copy["lab"][copy["near"]])
     assert 12 <= copy["lab"].sum() <= label.sum()
-    again = real_copy(stars, REGION, label, probability, np.random.default_rng(1))
+    # What the list says is the same star's: here the share of the rows before it.
+    share = copy["lists"][:, 0]
+    rows = np.round(share * len(stars)).astype(int)
+    np.testing.assert_array_equal(copy["y"], label[rows])
+    assert np.all(np.diff(rows) > 0)
+    again = real_copy(stars, REGION, label, lists, probability, np.random.default_rng(1))
     np.testing.assert_array_equal(copy["X"], again["X"])
 
 
 def test_a_copy_without_its_members_teaches_nothing(listed):
-    stars, label, probability = listed
+    stars, label, lists, probability = listed
     few = np.where(np.cumsum(label) <= 11, label, 0)
-    assert real_copy(stars, REGION, few, probability, np.random.default_rng(1)) is None
+    assert real_copy(stars, REGION, few, lists, probability, np.random.default_rng(1)) is None
     elsewhere = np.roll(label, len(label) // 2)
-    assert real_copy(stars, REGION, elsewhere, probability, np.random.default_rng(1)) is None
+    assert real_copy(stars, REGION, elsewhere, lists, probability, np.random.default_rng(1)) is None
 
 
 @pytest.fixture(scope="module")
@@ -163,12 +179,38 @@ def fields(tmp_path_factory):
         else:
             label = np.zeros(len(stars), np.int16)
         label[:5] = -1
+        truth = Table({"source_id": stars["source_id"], "label": label, "p_t22": np.full(len(stars), np.nan)})
+        if cluster:  # two lists, of which one has a star that is not scored for it
+            truth["p_cg20"] = np.where(label == 1, 0.8, np.nan)
+            truth["p_d21"] = np.where((label == 1) & (np.arange(len(stars)) % 2 == 0), 0.9, np.nan)
+            truth["p_d21"][0] = 0.3
         name = f"field_{number}"
         write_table(stars, folder / "stars" / f"{name}.fits")
-        write_table(Table({"source_id": stars["source_id"], "label": label}), folder / "truth" / f"{name}.fits")
+        write_table(truth, folder / "truth" / f"{name}.fits")
         manifest.append({"name": name, "cluster": cluster, "ra": 120.0, "dec": -35.0, "radius_arcmin": 30.0})
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
+
+
+def test_lists_say_what_they_have_and_what_they_leave_out(fields):
+    stars = read_stars(fields / "stars" / "field_0.fits")
+    truth = read_stars(fields / "truth" / "field_0.fits")
+    label = np.asarray(truth["label"])
+    unknown = stars[:1].copy()
+    unknown["source_id"] = 7
+    lists = read_lists({"name": "field_0"}, fields, vstack([stars, unknown], metadata_conflicts="silent"))
+    assert lists.shape == (len(stars) + 1, len(LISTS))
+    cg20, t22, d21, b18 = lists.T
+    # No list of that name, or one that has no star here, says nothing.
+    assert np.isnan(t22).all()
+    assert np.isnan(b18).all()
+    np.testing.assert_allclose(cg20[:-1][label == 1], 0.8)
+    np.testing.assert_array_equal(cg20[:-1][label == 0], 0)
+    np.testing.assert_allclose(np.unique(d21[:-1][label == 1]), [0, 0.9])
+    # A disputed star is in one list and not in the other; of the other four that are not scored nothing is known.
+    assert (cg20[0], d21[0]) == (0.0, pytest.approx(0.3))
+    assert np.isnan(lists[1:5]).all()
+    assert np.isnan(lists[-1]).all()
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +250,9 @@ def test_examples_are_kept_and_labels_can_be_left_out(trained):
     features = examples[2]["X"][:20]
     answers = [correct(train(examples, networks=1, steps=30, labels=labels), features) for labels in (True, False)]
     assert np.abs(answers[0] - answers[1]).max() > 1e-3
+    # Of the copy and of the field a list's own probabilities teach, too.
+    silent = [item | {"lists": np.full_like(item["lists"], np.nan)} for item in examples[:5]] + examples[5:]
+    assert np.abs(answers[0] - correct(train(silent, networks=1, steps=30), features)).max() > 1e-4
     # Copies are labels, too.
     without = correct(train(examples[2:], networks=1, steps=30), features)
     assert np.abs(answers[0] - without).max() > 1e-3

@@ -30,6 +30,7 @@ _SMALLEST = 256  # rows that contexts are padded to at least
 _CLIP = 4.0  # standard deviations a feature may be from its mean
 _NOISE = 0.1  # standard deviations of noise on the features in training
 _WITHHELD = 0.3  # how often a star in training is not told of its field as a whole
+_LISTS = 0.5  # weight in the loss of what each published list says, beside the truth
 _STRICT = 0.3  # logit by which answers learned from published lists, stricter than the truth, fall short of it
 _DOUBT = 2.0  # weight of the answers' disagreement against what they agree on
 _OF_FIELD = np.array([name.startswith("field_") for name in FEATURES])
@@ -46,14 +47,30 @@ class Head(nnx.Module):
         centre = 0.5 * jnp.ones(LATENT) / np.sqrt(LATENT)
         self.centres = nnx.Param(jnp.stack([-centre, centre]))
 
+    def hidden(self, x):
+        """What the latent place is read from: (..., HIDDEN[-1])."""
+        return jax.nn.gelu(self.second(jax.nn.gelu(self.first(x))))
+
     def encode(self, x):
         """Latent place of standardised features: (..., LATENT)."""
-        return self.latent(jax.nn.gelu(self.second(jax.nn.gelu(self.first(x)))))
+        return self.latent(self.hidden(x))
 
     def __call__(self, x):
         """Log ratio of the assignments to members and to field: (...,)."""
         distance2 = jnp.sum((self.encode(x)[..., None, :] - self.centres[...]) ** 2, axis=-1)
         return 0.5 * (distance2[..., 0] - distance2[..., 1])
+
+
+class Pupil(nnx.Module):
+    """A head in training, which has to tell from the same hidden layer what each published list says."""
+
+    def __init__(self, rngs, lists):
+        self.head = Head(rngs)
+        self.lists = nnx.Linear(HIDDEN[-1], lists, rngs=rngs)
+
+    def __call__(self, x):
+        """Corrections for the truth, (...,), and for the lists, (..., lists)."""
+        return self.head(x), self.lists(self.head.hidden(x))
 
 
 class HeadWeights(NamedTuple):
@@ -142,21 +159,25 @@ def embed(weights, features):
     return np.asarray(latent)[0, : len(features)], np.asarray(weights.parameters["centres"][...])[0]
 
 
-def train_heads(features, truth, weight, *, networks=16, steps=4000, batch=2048, seed=0):
+def train_heads(features, truth, weight, lists=None, *, networks=16, steps=4000, batch=2048, seed=0):
     """
     Train the networks on stars whose membership is known.
 
     The loss is the cross entropy of the corrected logit; stars are drawn by weight. The features get some noise, and
-    those of the field as a whole are withheld now and then. The whole run is one compiled scan.
+    those of the field as a whole are withheld now and then. Published lists differ, and stars that only some of them
+    have are neither members nor field stars; what each list says is learned beside the truth, by a layer of its own
+    that the trained head does without. The whole run is one compiled scan.
 
     Parameters
     ----------
     features : `~numpy.ndarray`, shape (n, number of features)
         Contexts.
     truth : `~numpy.ndarray`, shape (n,)
-        1 for a member, 0 for a field star.
+        1 for a member, 0 for a field star, -1 where that is not known.
     weight : `~numpy.ndarray`, shape (n,)
         How often a star is drawn, relative to others.
+    lists : `~numpy.ndarray`, shape (n, number of lists), optional
+        Probability that each published list gives the star; NaN where it does not say.
     networks, steps, batch, seed : int
         How many networks, steps of AdamW, stars a step; and the seed.
 
@@ -170,9 +191,15 @@ def train_heads(features, truth, weight, *, networks=16, steps=4000, batch=2048,
     scale = np.sqrt(np.average((features - mean) ** 2, axis=0, weights=probability)) + 1e-3
     mean, scale = mean.astype(np.float32), scale.astype(np.float32)
     x, y = jnp.asarray(features, jnp.float32), jnp.asarray(truth, jnp.float32)
+    lists = np.full((len(features), 1), np.nan) if lists is None else lists
+    said = jnp.asarray(np.where(np.isfinite(lists), lists, -1), jnp.float32)
     cumulative = jnp.asarray(np.cumsum(probability), jnp.float32)
     optimiser = optax.adamw(optax.cosine_decay_schedule(3e-3, steps), weight_decay=3e-3)
-    graph, _ = _graph()
+    graph, _ = nnx.split(Pupil(nnx.Rngs(0), said.shape[1]))
+
+    def entropy(logit, target):
+        """Mean over the batch; -1 is not known, and counts as nothing."""
+        return jnp.mean(jnp.where(target < 0, 0.0, optax.sigmoid_binary_cross_entropy(logit, target)), axis=0)
 
     def loss(state, key):
         draw, shake, withhold = jax.random.split(key, 3)
@@ -181,11 +208,14 @@ def train_heads(features, truth, weight, *, networks=16, steps=4000, batch=2048,
         inputs = inputs + _NOISE * jax.random.normal(shake, inputs.shape)
         blind = jax.random.uniform(withhold, (batch,)) < _WITHHELD
         inputs = jnp.where(_OF_FIELD & blind[:, None], 0.0, inputs)
-        logit = x[rows, 0] + nnx.merge(graph, state)(inputs)
-        return optax.sigmoid_binary_cross_entropy(logit, y[rows]).mean()
+        correction, of_lists = nnx.merge(graph, state)(inputs)
+        mixture = x[rows, 0]
+        return entropy(mixture + correction, y[rows]) + _LISTS * jnp.sum(
+            entropy(mixture[:, None] + of_lists, said[rows])
+        )
 
     def train(key):
-        state = nnx.state(Head(nnx.Rngs(key)))
+        state = nnx.state(Pupil(nnx.Rngs(key), said.shape[1]))
 
         def step(carry, key):
             state, momenta = carry
@@ -194,7 +224,7 @@ def train_heads(features, truth, weight, *, networks=16, steps=4000, batch=2048,
             return (optax.apply_updates(state, updates), momenta), value
 
         (state, _), losses = jax.lax.scan(step, (state, optimiser.init(state)), jax.random.split(key, steps))
-        return state, losses
+        return state["head"], losses
 
     trained = [jax.jit(train)(key) for key in jax.random.split(jax.random.key(seed), networks)]
     states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(state for state, _ in trained))

@@ -6,6 +6,7 @@ with less in them; `train` makes the weights, and `cross_validate` tells how a h
 """
 
 from ._examples import (
+    LISTS,
     draw_cluster,
     example,
     f1,
@@ -14,16 +15,19 @@ from ._examples import (
     make_examples,
     read_field,
     read_labels,
+    read_lists,
     real_copy,
     real_example,
     simulated,
     solve,
     without_cluster,
 )
-from ._training import cross_validate, train
+from ._training import cross_validate, deal_folds, train
 
 __all__ = [
+    "LISTS",
     "cross_validate",
+    "deal_folds",
     "draw_cluster",
     "example",
     "f1",
@@ -32,6 +36,7 @@ __all__ = [
     "make_examples",
     "read_field",
     "read_labels",
+    "read_lists",
     "real_copy",
     "real_example",
     "simulated",

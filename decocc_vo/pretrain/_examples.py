@@ -28,6 +28,8 @@ from ..stars.files import read_stars
 _FIELD_STARS = 80, 4_000  # a field is thinned to: small ones teach as much and cost less
 _LOST = 0.3  # an example of which the mixture finds less (F1) teaches nothing
 _COPY_STARS, _COPY_MEMBERS = 6_000, 12  # a copy of a real field has at most, and of these listed ones at least
+LISTS = ("p_cg20", "p_t22", "p_d21", "p_b18")
+"""Columns of the published lists' own probabilities."""
 
 
 def field_for_simulation(stars, rng):
@@ -133,14 +135,20 @@ def _seen(fit, obs, label):
 
 
 def real_example(entry, fields, seed=0):
-    """What the head would see of a real field, with the published labels: 1 member, 0 field, -1 not scored."""
+    """
+    What the head would see of a real field.
+
+    ``lab`` and ``y`` are the published labels: 1 member, 0 field, -1 not scored; ``lists`` is what `read_lists` says of
+    the stars near the cluster.
+    """
     stars, region = read_field(entry, fields)
     obs = observables(stars, region, parallax_zero_point(stars))
-    label = read_labels(entry, fields, stars)
-    return _seen(solve(obs, seed), obs, label) | {"source_id": np.asarray(stars["source_id"])}
+    made = _seen(solve(obs, seed), obs, read_labels(entry, fields, stars))
+    lists = read_lists(entry, fields, stars)[made["near"]]
+    return made | {"lists": lists, "source_id": np.asarray(stars["source_id"])}
 
 
-def real_copy(stars, region, label, probability, rng):
+def real_copy(stars, region, label, lists, probability, rng):
     """
     What the head would see of a real field if it had been observed otherwise, with the same labels.
 
@@ -153,15 +161,19 @@ def real_copy(stars, region, label, probability, rng):
         Of the real field, shape (n,).
     region : `~decocc_vo.region.ClusterRegion`
         The field's.
-    label, probability : `~numpy.ndarray`, shape (n,)
-        Published labels, and the mixture's probabilities.
+    label : `~numpy.ndarray`, shape (n,)
+        Published labels.
+    lists : `~numpy.ndarray`, shape (n, number of `LISTS`)
+        From `read_lists`.
+    probability : `~numpy.ndarray`, shape (n,)
+        The mixture's.
     rng : `~numpy.random.Generator`
         For the choices.
 
     Returns
     -------
     example : dict or None
-        As of `example`; None if less than 12 listed members are left, or the mixture does not find them.
+        As of `real_example`; None if less than 12 listed members are left, or the mixture does not find them.
     """
     rows = _copied(*region.offsets(floats(stars["ra"]), floats(stars["dec"])), label, probability, rng)
     stars, label = stars[rows], label[rows]
@@ -170,7 +182,8 @@ def real_copy(stars, region, label, probability, rng):
     obs = observables(stars, region, parallax_zero_point(stars))
     if rng.uniform() < 0.5:
         obs = noisier(obs, rng.uniform(1, 1.6), rng)
-    return _found(obs, label)
+    made = _found(obs, label)
+    return None if made is None else made | {"lists": lists[rows][made["near"]]}
 
 
 def _copied(xi, eta, label, probability, rng):
@@ -208,6 +221,27 @@ def read_labels(entry, fields, stars):
     truth = read_stars(fields / "truth" / f"{entry['name']}.fits")
     known = dict(zip(truth["source_id"].tolist(), truth["label"].tolist(), strict=True))
     return np.array([known.get(number, -1) for number in stars["source_id"].tolist()])
+
+
+def read_lists(entry, fields, stars):
+    """
+    Read the probability that each published list gives a field's stars.
+
+    Returns
+    -------
+    lists : `~numpy.ndarray`, shape (n, number of `LISTS`)
+        0 for a star that the list leaves out; NaN where there is no such list of the cluster, and for stars that no
+        list has and that are not scored, since lists end at some magnitude.
+    """
+    truth = read_stars(fields / "truth" / f"{entry['name']}.fits")
+    row = {number: n for n, number in enumerate(truth["source_id"].tolist())}
+    rows = np.array([row.get(number, len(row)) for number in stars["source_id"].tolist()])
+    given = [floats(truth[name]) if name in truth.colnames else np.full(len(row), np.nan) for name in LISTS]
+    given = np.append(np.stack(given, axis=1), np.full((1, len(LISTS)), np.nan), axis=0)
+    exists = np.isfinite(given).any(axis=0)
+    given = given[rows]
+    known = np.isfinite(given).any(axis=1) | (read_labels(entry, fields, stars) >= 0)
+    return np.where(known[:, None] & exists, np.nan_to_num(given), np.nan)
 
 
 def make_examples(fields, folder, simulations, seed=0, jobs=1, copies=16):
@@ -280,11 +314,12 @@ def _write_copies(copies, seed, entry, fields, folder):
         return
     stars, region = read_field(entry, fields)
     real = np.load(folder / f"real_{entry['name']}.npz")
-    label, probability, name = real["lab"], real["p"], zlib.crc32(entry["name"].encode())
+    lists, name = read_lists(entry, fields, stars), zlib.crc32(entry["name"].encode())
     for number, path in enumerate(paths):
         if path.exists():
             continue
-        made = real_copy(stars, region, label, probability, np.random.default_rng([seed, number, name]))
+        rng = np.random.default_rng([seed, number, name])
+        made = real_copy(stars, region, real["lab"], lists, real["p"], rng)
         if made is not None:
             np.savez(path, **made, cluster=entry["cluster"])
 

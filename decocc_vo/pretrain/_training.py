@@ -6,7 +6,7 @@ from astropy.table import Table
 from ..decocc import DECOCC
 from ..embedding.context import without_photometry
 from ..embedding.head import agreed, correct, train_heads
-from ._examples import f1
+from ._examples import LISTS, f1
 
 _REAL_SHARE = 0.4  # of the stars drawn in training, from real fields and their copies
 _HIDDEN = 0.1  # of the stars of which magnitude and colour are hidden, so that the head can do without
@@ -29,23 +29,32 @@ def train(examples, *, networks=16, steps=4000, seed=0, labels=True):
     -------
     weights : `~decocc_vo.embedding.head.HeadWeights`
     """
-    features, truth, weight, real = [], [], [], []
+    features, truth, lists, weight, real = [], [], [], [], []
     for item in examples:
         listed = item["kind"] != "simulation"
         if listed and (not labels or not str(item["cluster"])):
             continue
-        known = item["y"] >= 0
+        given = item["lists"] if listed else np.full((len(item["y"]), len(LISTS)), np.nan)
+        known = (item["y"] >= 0) | np.isfinite(given).any(axis=1)
         features.append(item["X"][known])
         truth.append(item["y"][known])
+        lists.append(given[known])
         # Small clusters count about as much as large ones.
         weight.append(np.full(int(known.sum()), max(int(np.sum(item["y"] == 1)), 8) ** -0.7))
         real.append(np.full(int(known.sum()), listed))
-    features, truth, weight, real = (np.concatenate(parts) for parts in (features, truth, weight, real))
+    features, truth, lists, weight, real = map(np.concatenate, (features, truth, lists, weight, real))
     if real.any() and not real.all():
         weight[real] *= _REAL_SHARE / (1 - _REAL_SHARE) * weight[~real].sum() / weight[real].sum()
     hidden = np.random.default_rng(seed).uniform(size=len(features)) < _HIDDEN
     features[hidden] = without_photometry(features[hidden])
-    return train_heads(features, truth, weight, networks=networks, steps=steps, seed=seed)[0]
+    return train_heads(features, truth, weight, lists, networks=networks, steps=steps, seed=seed)[0]
+
+
+def deal_folds(examples, folds, seed=0):
+    """Deal the clusters into folds: the fold of each example, by its name."""
+    clusters = sorted({str(item["cluster"]) for item in examples})
+    fold = dict(zip(clusters, np.random.default_rng(seed).permutation(len(clusters)) % folds, strict=True))
+    return {item["name"]: int(fold[str(item["cluster"])]) for item in examples}
 
 
 def cross_validate(examples, out, folds=4, seed=0, **options):
@@ -74,14 +83,12 @@ def cross_validate(examples, out, folds=4, seed=0, **options):
         Truth, mixture's probability, corrected probability of each simulation.
     """
     out.mkdir(parents=True, exist_ok=True)
-    clusters = sorted({str(item["cluster"]) for item in examples})
-    fold = dict(zip(clusters, np.random.default_rng(seed).permutation(len(clusters)) % folds, strict=True))
-    simulated = []
+    fold, simulated = deal_folds(examples, folds, seed), []
     for number in range(folds):
-        seen = [item for item in examples if fold[str(item["cluster"])] != number]
+        seen = [item for item in examples if fold[item["name"]] != number]
         weights = train(seen, seed=seed, **options)
         for item in examples:
-            if fold[str(item["cluster"])] != number or item["kind"] == "copy":
+            if fold[item["name"]] != number or item["kind"] == "copy":
                 continue
             probability = item["p"].copy()
             logit = agreed(item["X"][:, 0], correct(weights, item["X"]))
