@@ -65,7 +65,13 @@ def test_answers_about_injected_clusters(benchmark, capsys):
     assert all(row["f1"] > 0.8 and row["pieces"] == 1 and row["truth"].sum() == row["members"] for row in rows)
     injections.report_clusters(rows)
     mean = sum(row["f1"] for row in rows) / len(rows)
-    assert f"{len(rows)} injected clusters: mean F1 {mean:.4f}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"{len(rows)} injected clusters: mean F1 {mean:.4f}" in told
+    # The reliability of all, and without the cluster that is furthest off.
+    furthest, other = sorted(rows, key=lambda row: -abs(row["sum_p"] - row["members"]))
+    assert f"furthest off: {furthest['members']} members in made up" in told
+    assert f"all together: sum of p {sum(row['p'].sum() for row in rows):.0f}," in told
+    assert told.index("furthest off") < told.index(f"members {other['members']}\n")
     null = injections.run_null(0, "shuffled", 0)
     assert null["false"] == 0
     injections.report_nulls({"shuffled": [null, null | {"false": 9, "significance": 9.0}]}, 6.0)
