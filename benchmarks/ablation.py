@@ -38,7 +38,7 @@ def problems(fields, examples, simulations, seed=0):
     for entry in manifest:
         stars, region = pretrain.read_field(entry, fields)
         if entry["cluster"]:
-            yield entry["name"], stars, region, pretrain.read_labels(entry, fields, stars)
+            yield entry["name"], stars, region, pretrain.read_truth(entry, fields, stars)[0]
     backgrounds = [entry for entry in manifest if "hipparcos" not in entry["name"]]
     for number in range(simulations):
         rng = np.random.default_rng([seed, 3, number])

@@ -31,7 +31,7 @@ from astropy.coordinates import SkyCoord
 from astropy.utils.exceptions import AstropyUserWarning
 
 from decocc_vo import DECOCC, ClusterRegion, InputError
-from decocc_vo.pretrain import draw_cluster, f1, read_field, read_labels, simulated, without_cluster
+from decocc_vo.pretrain import draw_cluster, f1, read_field, read_truth, simulated, without_cluster
 from decocc_vo.simulate import inject_cluster, shuffle_positions, simulate_field
 
 SIZES = ((10, 18), (18, 30), (30, 100), (100, 300), (300, 3001))
@@ -65,7 +65,7 @@ def empty_field(entry, fields):
     """Stars of a real field without listed and probable members, and its region."""
     stars, region = read_field(entry, fields)
     probability = np.ma.filled(DECOCC().fit(stars, region).table["membership_prob"], 0.0)
-    return without_cluster(stars, read_labels(entry, fields, stars), probability), region
+    return without_cluster(stars, read_truth(entry, fields, stars)[0], probability), region
 
 
 def empty_fields(fields, jobs):

@@ -24,7 +24,7 @@ from decocc_vo import read_stars
 from decocc_vo.columns import parallax_zero_point
 from decocc_vo.embedding.candidates import intrinsic_dispersion
 from decocc_vo.embedding.features import observables
-from decocc_vo.pretrain import f1, read_field, read_labels
+from decocc_vo.pretrain import f1, read_field, read_truth
 
 _FAR = 5.0  # sigma
 
@@ -53,7 +53,7 @@ def strays(entry, fields):
     """Distances of the listed members from their cluster in motions and parallax [sigma]."""
     stars, region = read_field(entry, fields)
     obs = observables(stars, region, parallax_zero_point(stars))
-    members = obs.take(np.flatnonzero(read_labels(entry, fields, stars) == 1))
+    members = obs.take(np.flatnonzero(read_truth(entry, fields, stars)[0] == 1))
     middle = np.median(members.x, axis=0)
     cov = members.cov + np.diag(intrinsic_dispersion(middle[2]) ** 2)
     offset = members.x - middle

@@ -19,7 +19,7 @@ from decocc_vo.pretrain import (
     example,
     field_for_simulation,
     load_examples,
-    read_lists,
+    read_truth,
     real_copy,
     train,
 )
@@ -198,7 +198,8 @@ def test_lists_say_what_they_have_and_what_they_leave_out(fields):
     label = np.asarray(truth["label"])
     unknown = stars[:1].copy()
     unknown["source_id"] = 7
-    lists = read_lists({"name": "field_0"}, fields, vstack([stars, unknown], metadata_conflicts="silent"))
+    labels, lists = read_truth({"name": "field_0"}, fields, vstack([stars, unknown], metadata_conflicts="silent"))
+    np.testing.assert_array_equal(labels, [*label, -1])
     assert lists.shape == (len(stars) + 1, len(LISTS))
     cg20, t22, d21, b18 = lists.T
     # No list of that name, or one that has no star here, says nothing.

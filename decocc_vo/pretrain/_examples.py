@@ -138,14 +138,14 @@ def real_example(entry, fields, seed=0):
     """
     What the head would see of a real field.
 
-    ``lab`` and ``y`` are the published labels: 1 member, 0 field, -1 not scored; ``lists`` is what `read_lists` says of
+    ``lab`` and ``y`` are the published labels: 1 member, 0 field, -1 not scored; ``lists`` is what `read_truth` says of
     the stars near the cluster.
     """
     stars, region = read_field(entry, fields)
     obs = observables(stars, region, parallax_zero_point(stars))
-    made = _seen(solve(obs, seed), obs, read_labels(entry, fields, stars))
-    lists = read_lists(entry, fields, stars)[made["near"]]
-    return made | {"lists": lists, "source_id": np.asarray(stars["source_id"])}
+    label, lists = read_truth(entry, fields, stars)
+    made = _seen(solve(obs, seed), obs, label)
+    return made | {"lists": lists[made["near"]], "source_id": np.asarray(stars["source_id"])}
 
 
 def real_copy(stars, region, label, lists, probability, rng):
@@ -164,7 +164,7 @@ def real_copy(stars, region, label, lists, probability, rng):
     label : `~numpy.ndarray`, shape (n,)
         Published labels.
     lists : `~numpy.ndarray`, shape (n, number of `LISTS`)
-        From `read_lists`.
+        From `read_truth`.
     probability : `~numpy.ndarray`, shape (n,)
         The mixture's.
     rng : `~numpy.random.Generator`
@@ -216,32 +216,28 @@ def read_field(entry, fields):
     return stars, ClusterRegion(centre, entry["radius_arcmin"] * u.arcmin, entry["name"])
 
 
-def read_labels(entry, fields, stars):
-    """Read the published labels of a field's stars: 1 member, 0 field, -1 not scored."""
-    truth = read_stars(fields / "truth" / f"{entry['name']}.fits")
-    known = dict(zip(truth["source_id"].tolist(), truth["label"].tolist(), strict=True))
-    return np.array([known.get(number, -1) for number in stars["source_id"].tolist()])
-
-
-def read_lists(entry, fields, stars):
+def read_truth(entry, fields, stars):
     """
-    Read the probability that each published list gives a field's stars.
+    Read what is published of a field's stars.
 
     Returns
     -------
+    label : `~numpy.ndarray`, shape (n,)
+        1 member, 0 field, -1 not scored.
     lists : `~numpy.ndarray`, shape (n, number of `LISTS`)
-        0 for a star that the list leaves out; NaN where there is no such list of the cluster, and for stars that no
-        list has and that are not scored, since lists end at some magnitude.
+        Probability that each list gives a star: 0 for one that the list leaves out; NaN where there is no such list of
+        the cluster, and for stars that no list has and that are not scored, since lists end at some magnitude.
     """
     truth = read_stars(fields / "truth" / f"{entry['name']}.fits")
     row = {number: n for n, number in enumerate(truth["source_id"].tolist())}
     rows = np.array([row.get(number, len(row)) for number in stars["source_id"].tolist()])
+    label = np.append(np.asarray(truth["label"], int), -1)[rows]
     given = [floats(truth[name]) if name in truth.colnames else np.full(len(row), np.nan) for name in LISTS]
     given = np.append(np.stack(given, axis=1), np.full((1, len(LISTS)), np.nan), axis=0)
     exists = np.isfinite(given).any(axis=0)
     given = given[rows]
-    known = np.isfinite(given).any(axis=1) | (read_labels(entry, fields, stars) >= 0)
-    return np.where(known[:, None] & exists, np.nan_to_num(given), np.nan)
+    known = np.isfinite(given).any(axis=1) | (label >= 0)
+    return label, np.where(known[:, None] & exists, np.nan_to_num(given), np.nan)
 
 
 def make_examples(fields, folder, simulations, seed=0, jobs=1, copies=16):
@@ -314,12 +310,13 @@ def _write_copies(copies, seed, entry, fields, folder):
         return
     stars, region = read_field(entry, fields)
     real = np.load(folder / f"real_{entry['name']}.npz")
-    lists, name = read_lists(entry, fields, stars), zlib.crc32(entry["name"].encode())
+    label, lists = read_truth(entry, fields, stars)
+    name = zlib.crc32(entry["name"].encode())
     for number, path in enumerate(paths):
         if path.exists():
             continue
         rng = np.random.default_rng([seed, number, name])
-        made = real_copy(stars, region, real["lab"], lists, real["p"], rng)
+        made = real_copy(stars, region, label, lists, real["p"], rng)
         if made is not None:
             np.savez(path, **made, cluster=entry["cluster"])
 
