@@ -140,10 +140,15 @@ MIXTURE = {
 }
 
 
-def run_mixture(fields, examples, simulations):
+def chosen(variants, names):
+    """The variants that are asked for, or all, after the one that they are compared with."""
+    return {name: what for name, what in variants.items() if not names or name == "all stages" or name in names}
+
+
+def run_mixture(fields, examples, simulations, variants=()):
     """(F1, AP) of every field and simulation, by variant; a field without an answer has none."""
     results = {}
-    for name, patches in MIXTURE.items():
+    for name, patches in chosen(MIXTURE, variants).items():
         with applied(patches):
             answers = {}
             for field, stars, region, truth in problems(fields, examples, simulations):
@@ -229,7 +234,7 @@ HEAD = {
 }
 
 
-def run_head(examples, folds, networks, seed=0):
+def run_head(examples, folds, networks, variants=(), seed=0):
     """(F1, AP) of every field and simulation, by variant, from heads that did not see them."""
     fold = pretrain.deal_folds(examples, folds, seed)
     scored = [item for item in without_copies(examples) if str(item["cluster"]) or item["kind"] == "simulation"]
@@ -239,12 +244,12 @@ def run_head(examples, folds, networks, seed=0):
             f1(item["lab"], item["p"]),
             average_precision(item["lab"], item["p"]),
         )
-    for name, variant in HEAD.items():
+    for name, variant in chosen(HEAD, variants).items():
         if networks == 1 and name == "one network":
             continue
         change, tune = variant.get("change", lambda x: x), variant.get("tune", answered)
-        chosen = variant.get("examples", list)(examples)
-        changed, answers = [item | {"X": change(item["X"])} for item in chosen], {}
+        taught = variant.get("examples", list)(examples)
+        changed, answers = [item | {"X": change(item["X"])} for item in taught], {}
         with applied(variant.get("patches", ())):
             for number in range(folds):
                 seen = [item for item in changed if fold[item["name"]] != number]
@@ -321,15 +326,23 @@ def main(args=None):
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--networks", type=int, default=2, help="for the head's stages")
     parser.add_argument("--only", choices=("mixture", "head"))
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        default=(),
+        choices=[*MIXTURE, *HEAD],
+        metavar="NAME",
+        help="these rows of the tables alone",
+    )
     parser.add_argument("--output", type=Path, help="tables for the documentation")
     options = parser.parse_args(args)
     warnings.simplefilter("ignore", AstropyUserWarning)
     tables = []
     if options.only != "head":
-        results = run_mixture(options.fields, options.examples, options.simulations)
+        results = run_mixture(options.fields, options.examples, options.simulations, options.variants)
         tables.append(as_rst(results, "The mixture alone, with and without its stages"))
     if options.only != "mixture":
-        results = run_head(pretrain.load_examples(options.examples), options.folds, options.networks)
+        results = run_head(pretrain.load_examples(options.examples), options.folds, options.networks, options.variants)
         tables.append(as_rst(results, "The head, with and without its stages"))
     if options.output:
         options.output.write_text("\n".join(tables), encoding="utf-8")

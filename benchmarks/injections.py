@@ -14,7 +14,6 @@ distance and motion, within 0.1 mas/yr, in such a field: how many come back as t
 """
 
 import argparse
-import itertools
 import json
 import sys
 import warnings
@@ -31,7 +30,7 @@ from astropy.coordinates import SkyCoord
 from astropy.utils.exceptions import AstropyUserWarning
 
 from decocc_vo import DECOCC, ClusterRegion, InputError
-from decocc_vo.pretrain import draw_cluster, f1, read_field, read_truth, simulated, without_cluster
+from decocc_vo.pretrain import draw_cluster, f1, read_field, read_truth, reliability, simulated, without_cluster
 from decocc_vo.simulate import inject_cluster, shuffle_positions, simulate_field
 
 SIZES = ((10, 18), (18, 30), (30, 100), (100, 300), (300, 3001))
@@ -261,13 +260,9 @@ def report_reliability(rows):
     """Print the true fraction of members beside the mean probability, in bins of it."""
     truth = np.concatenate([row["truth"] for row in rows])
     p = np.concatenate([row["p"] for row in rows])
-    edges = np.linspace(0, 1, 11)
-    edges[0] = 1e-3
     print("  reliability, mean p : true fraction (stars)")
-    for low, high in itertools.pairwise(edges):
-        part = (p >= low) & ((p < high) | (high == 1))
-        if part.any():
-            print(f"    {p[part].mean():.3f} : {truth[part].mean():.3f} ({part.sum()})")
+    for mean, share, stars in reliability(truth, p):
+        print(f"    {mean:.3f} : {share:.3f} ({stars})")
     print(f"  all together: sum of p {p.sum():.0f}, members {truth.sum()}")
 
 

@@ -42,6 +42,17 @@ def test_every_stage_can_be_taken_out(benchmark):
         assert [getattr(one.getter(), one.attribute) for one in patches] == before
 
 
+def test_some_rows_of_the_tables(benchmark):
+    """Each after the one it is compared with; a name that is in no table is refused."""
+    ablation = benchmark("ablation")
+    for table in (ablation.MIXTURE, ablation.HEAD):
+        asked = list(table)[-1]
+        assert list(ablation.chosen(table, [asked])) == ["all stages", asked]
+        assert ablation.chosen(table, ()) == table
+    with pytest.raises(SystemExit):
+        ablation.main(["FIELDS", "--examples", "EXAMPLES", "--variants", "no stars"])
+
+
 def test_what_a_significance_is_worth(benchmark, capsys):
     significance, injections = benchmark("significance"), benchmark("injections")
     injections._BACKGROUNDS["made up"] = simulate_field(REGION, 900, seed=1), REGION

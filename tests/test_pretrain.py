@@ -21,6 +21,7 @@ from decocc_vo.pretrain import (
     load_examples,
     read_truth,
     real_copy,
+    reliability,
     train,
 )
 from decocc_vo.pretrain.__main__ import main
@@ -269,3 +270,16 @@ def test_processes_keep_to_one_thread_and_ours_does_not_change(monkeypatch):
         assert os.environ["XLA_FLAGS"] == "--xla_cpu_enable_fast_math=false --xla_cpu_multi_thread_eigen=false"
         assert os.environ["OMP_NUM_THREADS"] == os.environ["OPENBLAS_NUM_THREADS"] == "1"
     assert dict(os.environ) == before
+
+
+def test_reliability_compares_probabilities_with_what_came_true():
+    rng = np.random.default_rng(0)
+    p = np.concatenate([np.zeros(500), rng.uniform(0.01, 1, 20_000), [1.0]])
+    truth = rng.uniform(size=len(p)) < p
+    rows = reliability(truth, p)
+    assert len(rows) == 10
+    assert sum(stars for *_, stars in rows) == 20_001  # the sure field stars are left out, p = 1 is not
+    assert all(number / 10 <= mean <= (number + 1) / 10 for number, (mean, *_) in enumerate(rows))
+    assert all(abs(mean - share) < 5 * np.sqrt(0.25 / stars) for mean, share, stars in rows)
+    assert abs(reliability(truth, p**2)[5][1] - np.sqrt(0.55)) < 0.05  # too low where it should be higher
+    assert reliability(np.zeros(3, bool), np.zeros(3)) == []

@@ -21,7 +21,7 @@ from ._examples import (
     solve,
     without_cluster,
 )
-from ._training import cross_validate, deal_folds, train
+from ._training import cross_validate, deal_folds, reliability, train
 
 __all__ = [
     "LISTS",
@@ -37,6 +37,7 @@ __all__ = [
     "read_truth",
     "real_copy",
     "real_example",
+    "reliability",
     "simulated",
     "solve",
     "train",

@@ -102,6 +102,36 @@ def cross_validate(examples, out, folds=4, seed=0, **options):
     return simulated
 
 
+def reliability(truth, probability):
+    """
+    Compare probabilities with what came true, in ten bins of equal width.
+
+    Stars of p < 0.001, field stars nearly all, are left out: they would be all there is in the first bin.
+
+    Parameters
+    ----------
+    truth : `~numpy.ndarray` of bool, shape (n,)
+        Whether a star is a member.
+    probability : `~numpy.ndarray`, shape (n,)
+        Membership probability.
+
+    Returns
+    -------
+    bins : list of tuple
+        Mean probability, fraction of members and number of stars of each bin that has any.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from decocc_vo.pretrain import reliability
+    >>> [tuple(map(float, row)) for row in reliability(np.array([True, False, True]), np.array([0.0, 0.5, 1.0]))]
+    [(0.5, 0.0, 1.0), (1.0, 1.0, 1.0)]
+    """
+    bins = np.where(probability < 1e-3, -1, np.clip((probability * 10).astype(int), 0, 9))
+    parts = [bins == number for number in range(10)]
+    return [(probability[part].mean(), truth[part].mean(), int(part.sum())) for part in parts if part.any()]
+
+
 def report(simulated):
     """Print how the head does on exact truth, beside the mixture alone."""
     for name, column in (("mixture", 1), ("with the head", 2)):
@@ -117,12 +147,5 @@ def report(simulated):
             f"10th percentile {np.quantile(scores, 0.1):.3f}, "
             f"sum of p within 10 % of the truth in {np.mean(np.abs(np.array(totals) - 1) < 0.1):.1%}"
         )
-        bins = np.clip((probability * 10).astype(int), 0, 9)
-        print(
-            "  reliability, mean p : true fraction (stars): "
-            + ", ".join(
-                f"{probability[bins == i].mean():.2f}:{truth[bins == i].mean():.2f} ({np.sum(bins == i)})"
-                for i in range(10)
-                if np.any(bins == i)
-            )
-        )
+        bins = ", ".join(f"{p:.2f}:{share:.2f} ({stars})" for p, share, stars in reliability(truth, probability))
+        print(f"  reliability, mean p : true fraction (stars): {bins}")
