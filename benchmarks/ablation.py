@@ -1,7 +1,8 @@
 """
 Every stage of DECOCC with and without, on published labels and on exact truth.
 
-    python benchmarks/ablation.py FIELDS --examples DIR [--simulations 300] [--folds 4] [--variants NAME ...]
+    python benchmarks/ablation.py FIELDS --examples DIR [--simulations 300] [--folds 4]
+        [--variants NAME ...] [--output FILE.rst]
 
 The mixture's stages are taken out one at a time, and the mixture alone answers for every field of FIELDS and for
 simulated clusters in fields dealt out anew, which are the same for all. The head's stages are taken out one at a time,
