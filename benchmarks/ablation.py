@@ -318,6 +318,11 @@ def as_rst(results, title):
     return "\n".join(rows) + "\n"
 
 
+def asked(kind, rows, options):
+    """Whether a table is asked for: all of its rows, or some of them."""
+    return options.only in (None, kind) and (not options.variants or any(name in rows for name in options.variants))
+
+
 def main(args=None):
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -337,12 +342,15 @@ def main(args=None):
     )
     parser.add_argument("--output", type=Path, help="tables for the documentation")
     options = parser.parse_args(args)
+    made = [kind for kind, rows in (("mixture", MIXTURE), ("head", HEAD)) if asked(kind, rows, options)]
+    if not made:
+        parser.error(f"--variants: the table of the {options.only} has no such row; leave out --only")
     warnings.simplefilter("ignore", AstropyUserWarning)
     tables = []
-    if options.only != "head":
+    if "mixture" in made:
         results = run_mixture(options.fields, options.examples, options.simulations, options.variants)
         tables.append(as_rst(results, "The mixture alone, with and without its stages"))
-    if options.only != "mixture":
+    if "head" in made:
         results = run_head(pretrain.load_examples(options.examples), options.folds, options.networks, options.variants)
         tables.append(as_rst(results, "The head, with and without its stages"))
     if options.output:

@@ -53,6 +53,27 @@ def test_some_rows_of_the_tables(benchmark):
         ablation.main(["FIELDS", "--examples", "EXAMPLES", "--variants", "no stars"])
 
 
+def test_a_table_is_made_if_one_of_its_rows_is_asked_for(benchmark, monkeypatch, capsys):
+    ablation, made = benchmark("ablation"), []
+    monkeypatch.setattr(ablation, "run_mixture", lambda *_: made.append("mixture") or {})
+    monkeypatch.setattr(ablation, "run_head", lambda *_: made.append("head") or {})
+    monkeypatch.setattr(ablation.pretrain, "load_examples", lambda _: [])
+    command = ["FIELDS", "--examples", "EXAMPLES"]
+    for options, tables in (
+        ([], ["mixture", "head"]),
+        (["--only", "head"], ["head"]),
+        (["--variants", "no perspective"], ["mixture"]),
+        (["--variants", "no RUWE"], ["head"]),
+        (["--variants", "no RUWE", "no arcsinh"], ["mixture", "head"]),
+    ):
+        made.clear()
+        assert ablation.main([*command, *options]) == 0
+        assert made == tables
+    with pytest.raises(SystemExit):
+        ablation.main([*command, "--only", "head", "--variants", "no perspective"])
+    assert "the table of the head has no such row; leave out --only" in capsys.readouterr().err
+
+
 def test_what_a_significance_is_worth(benchmark, capsys):
     significance, injections = benchmark("significance"), benchmark("injections")
     injections._BACKGROUNDS["made up"] = simulate_field(REGION, 900, seed=1), REGION
