@@ -107,14 +107,19 @@ class LinearEmbedding(detection.Embedding):
         return self.centre + self.scale * place
 
 
+def flat(xy, centre, radius):
+    """A profile that is the same everywhere."""
+    return 0.0 * (xy[..., 0] + centre[0] + radius)
+
+
 def old_ranking(obs, embedding, seed=0, **_):
-    """K-Means first, and no filter: the groups' medians as they are."""
+    """The medians of K-Means' groups as they are, without the filter that ranks and moves them."""
     labels = candidates._kmeans_of(np.hstack([embedding.z, 1.5 * embedding.sky]), seed)
     return [
         candidates.Peak(np.median(obs.x[rows], axis=0), np.median(obs.xy[rows], axis=0), float(len(rows)), 0.0, 0.0)
         for rows in labels
         if len(rows) >= 5
-    ][:30]
+    ]
 
 
 MIXTURE = {
@@ -125,13 +130,16 @@ MIXTURE = {
         patch.object(_examples, "Embedding", LinearEmbedding),
         patch.object(detection, "Embedding", LinearEmbedding),
     ],
-    "no profile on the sky": [patch.object(mixture, "_log_plummer", lambda xy, *_: 0.0 * xy[..., 0])],
+    "no profile on the sky": [
+        patch.object(mixture, "_log_plummer", flat),
+        patch.object(detection, "_START_RADIUS", 1e3),
+    ],
     "no floor under the field": [patch.object(detection, "_FLOOR", 0.0)],
     "field started from all stars": [patch.object(detection, "_AWAY", 0.0)],
     "one field Gaussian": [patch.object(detection, "_COMPONENTS", 1)],
     "nearby stars not searched apart": [patch.object(candidates, "_NEARBY", np.inf)],
     "no perspective": [patch.object(search, "straighten", lambda fit, *_: fit)],
-    "largest group of K-Means, no search": [patch.object(_examples, "find_peaks", old_ranking)],
+    "medians of K-Means' groups, no search": [patch.object(_examples, "find_peaks", old_ranking)],
     "first clustering HDBSCAN": [
         patch.object(_examples, "find_peaks", lambda o, e, s=0: candidates.find_peaks(o, e, s, first="hdbscan"))
     ],
@@ -246,7 +254,7 @@ def run_head(examples, folds, networks, variants=(), seed=0):
             average_precision(item["lab"], item["p"]),
         )
     for name, variant in chosen(HEAD, variants).items():
-        if networks == 1 and name == "one network":
+        if networks == 1 and name in ("one network", "plain mean of the networks"):
             continue
         change, tune = variant.get("change", lambda x: x), variant.get("tune", answered)
         taught = variant.get("examples", list)(examples)

@@ -2,11 +2,11 @@
 Run a method on every field of a folder, for ``score_membership.py``.
 
     python benchmarks/run_fields.py FIELDS OUT [--method decocc] [--preset default] [--seed N] [--shuffle N]
-        [--names A,B]
+        [--names A,B] [--time]
 
 FIELDS has a ``manifest.json`` and the stars in ``stars/NAME.fits``; only those are read. OUT gets NAME.fits with
-source_id and membership_prob, and times.json with rows, seconds, compile_seconds (first run of a table of that size
-less the second) and peak_mb for each field.
+source_id and membership_prob, and times.json with rows, seconds and peak_mb (of the process so far) for each field;
+with ``--time`` each is run twice, and compile_seconds is the first run less the second.
 """
 
 import argparse

@@ -3,14 +3,17 @@ Time DECOCC on simulated fields, beside HDBSCAN and a mixture of two Gaussians o
 
     python benchmarks/speed.py [--rows 1000,10000,100000] [--hdbscan-limit 100000]
 
-Prints for each number of rows: seconds of the first fit (JAX compiles) and of the second, peak memory, the
-seconds of the others, and the ratios. HDBSCAN is left out above the limit: its time grows faster than linearly.
+Prints for each number of rows, in a process of its own: seconds of the first fit (JAX compiles) and of the second,
+peak memory up to there, the seconds of the others, and the ratios. HDBSCAN is left out above the limit: its time grows
+faster than linearly.
 """
 
 import argparse
 import resource
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import astropy.units as u
 import numpy as np
@@ -37,11 +40,11 @@ def run(rows, hdbscan_limit):
     stars = inject_cluster(simulate_field(region, rows - members, seed=1), region, cluster, seed=1)
     method = DECOCC()
     first, second = (clock(lambda: method.fit(stars, region)) for _ in range(2))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     x = np.stack([np.asarray(stars[name], float) for name in ("pmra", "pmdec", "parallax")], axis=1)
     x = (x - np.median(x, axis=0)) / np.std(x, axis=0)
     mixture = clock(lambda: GaussianMixture(2, random_state=0).fit(x))
     density = clock(lambda: HDBSCAN(min_cluster_size=20, copy=True).fit(x)) if rows <= hdbscan_limit else np.nan
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return (
         f"{rows:9d} {first:10.2f} {second:10.2f} {peak:9.0f} {density:10.2f} {mixture:9.2f} "
         f"{second / density:10.2f} {second / mixture:9.1f}"
@@ -57,7 +60,8 @@ def main(args=None):
     options = parser.parse_args(args)
     print("     rows    first s   second s   peak MB  HDBSCAN s  2 Gauss s  /HDBSCAN  /2 Gauss")
     for rows in options.rows:
-        print(run(rows, options.hdbscan_limit), flush=True)
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            print(process.submit(run, rows, options.hdbscan_limit).result(), flush=True)
     return 0
 
 

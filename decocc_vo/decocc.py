@@ -8,12 +8,13 @@ import numpy as np
 from .columns import canonical_order, conform, parallax_zero_point, usable_rows
 from .embedding.candidates import FIRST
 from .exceptions import InputError
-from .membership import Candidate, assemble, requires
+from .membership import Candidate, assemble, check_seed, requires
 from .region import ClusterRegion
 
 __all__ = ["DECOCC", "ThesisDECOCC"]
 
 _FEWEST = 20  # stars under which no field can be told from a cluster
+_FEWEST_THESIS = 50  # stars under which ten groups are too many
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,8 @@ class DECOCC:
     photometry: bool = True
 
     def __post_init__(self):
-        if not isinstance(self.seed, (int, np.integer)) or self.seed < 0:
-            msg = f"'seed' must be a non-negative integer, not {self.seed!r}"
-            raise InputError(msg)
-        if not np.isfinite(self.threshold) or self.threshold < 0:
+        check_seed(self.seed)
+        if not _is_number(self.threshold) or not 0 <= self.threshold < np.inf:
             msg = f"'threshold' must be a number of zero or more, not {self.threshold!r}"
             raise InputError(msg)
         if self.first not in FIRST:
@@ -73,7 +72,8 @@ class DECOCC:
             Stars with the columns ra, dec, pmra, pmdec, parallax at least; errors, correlations and magnitudes are
             used where they are there. Rows in which one of the five is missing come back masked.
         region : `~decocc_vo.region.ClusterRegion`, optional
-            The cluster is the candidate nearest to its centre. Default: the footprint of the table.
+            The cluster is the candidate nearest to its centre; all stars of the table take part, those outside its
+            radius, too. Default: the footprint of the table.
         columns : mapping of str to str, optional
             Registry name to the table's own, where they differ.
         start : `~numpy.ndarray`, optional
@@ -88,7 +88,8 @@ class DECOCC:
         Raises
         ------
         InputError
-            If the table cannot be used: see `~decocc_vo.columns.conform`; or has fewer than 20 usable stars.
+            If the table cannot be used: see `~decocc_vo.columns.conform`; or has fewer than 20 usable stars; or if the
+            region is somewhere else.
         """
         began = time.perf_counter()
         stars, region, used = prepare(table, region, columns, _FEWEST)
@@ -128,7 +129,7 @@ class ThesisDECOCC:
     DECOCC as published: an autoencoder, K-Means in its latent space, and Deep Embedded Clustering.
 
     After C. D. Alvaro Yunta, Machine Learning Tools for Open Cluster Characterization with Gaia DR2 Data, and Xie,
-    Girshick & Farhadi 2016, ICML 48, 478. Made by `DECOCC.thesis`; in the thesis the group that is the cluster was
+    Girshick & Farhadi 2016, PMLR 48, 478. Made by `DECOCC.thesis`; in the thesis the group that is the cluster was
     picked by eye, here a rule picks it, and ``diagnostics["picked"]`` says how.
 
     Parameters
@@ -148,19 +149,53 @@ class ThesisDECOCC:
     width: int = 60
     quantile: float = 0.1
 
+    def __post_init__(self):
+        check_seed(self.seed)
+        for name, fewest in (("n_clusters", 2), ("width", 1)):
+            value = getattr(self, name)
+            if value is None and name == "n_clusters":
+                continue
+            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < fewest:
+                msg = f"'{name}' must be an integer of {fewest} or more, not {value!r}"
+                raise InputError(msg)
+        if not _is_number(self.quantile) or not 0 <= self.quantile < 0.5:
+            msg = f"'quantile' must be at least 0 and below 0.5, not {self.quantile!r}"
+            raise InputError(msg)
+
     def fit(self, table, region=None, columns=None):
         """
-        Find the members: see `DECOCC.fit`; stars of parallax zero cannot be used and come back masked.
+        Find the members.
 
         ``membership_prob`` weighs the picked group against its strongest rival; 0 outside the quantile filter.
+
+        Parameters
+        ----------
+        table : `~astropy.table.Table`
+            Stars with the columns ra, dec, pmra, pmdec, parallax; those of parallax zero cannot be used and come back
+            masked.
+        region : `~decocc_vo.region.ClusterRegion`, optional
+            Whose centre positions are measured from. Default: the footprint of the table.
+        columns : mapping of str to str, optional
+            Registry name to the table's own, where they differ.
+
+        Returns
+        -------
+        membership : `~decocc_vo.membership.Membership`
+
+        Raises
+        ------
+        InputError
+            If the table cannot be used: see `~decocc_vo.columns.conform`; or has fewer than 50 usable stars; or if the
+            region is somewhere else.
         """
         began = time.perf_counter()
-        stars, region, used = prepare(table, region, columns, 50)
+        stars, region, used = prepare(table, region, columns, _FEWEST_THESIS)
         from ._groups import pick_group
         from .columns import floats
         from .embedding.thesis import run_thesis
 
         used = used[floats(stars["parallax"])[used] != 0]
+        requires(stars, used, _FEWEST_THESIS)
         pmra, pmdec, parallax = (floats(stars[name])[used] for name in ("pmra", "pmdec", "parallax"))
         groups = run_thesis(pmra, pmdec, parallax, n_clusters=self.n_clusters, width=self.width, seed=int(self.seed))
         xi, eta = region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])
@@ -216,7 +251,14 @@ def prepare(table, region, columns, fewest):
     order = canonical_order(stars)
     used = order[usable_rows(stars)[order]]
     requires(stars, used, fewest)
-    return stars, ClusterRegion.from_table(stars[used]) if region is None else region, used
+    if region is None:
+        return stars, ClusterRegion.from_table(stars[used]), used
+    region.check_stars(stars["ra"][used], stars["dec"][used])
+    return stars, region, used
+
+
+def _is_number(value):
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def _per_row(values, name, rows, used):
@@ -224,6 +266,9 @@ def _per_row(values, name, rows, used):
     if values is None:
         return None
     values = np.asarray(np.ma.filled(values, 0))
+    if values.dtype.kind not in "biuf" or not np.all(np.isfinite(values)):
+        msg = f"'{name}' must have a number, or true or false, for each row"
+        raise InputError(msg)
     if values.shape != (rows,):
         msg = f"'{name}' must have one value for each of the {rows} rows, not the shape {values.shape}"
         raise InputError(msg)

@@ -1,16 +1,18 @@
 """The result of every method: the user's table with probabilities, the cluster's characterisation, and why."""
 
+import warnings
 from dataclasses import dataclass, field
 
 import astropy.units as u
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
+from astropy.utils.exceptions import AstropyUserWarning
 
 from . import __version__
-from .columns import ASTROMETRY, describe, floats, standard_errors
+from .columns import ASTROMETRY, RESULTS, describe, floats, standard_errors, unused_name, usable_rows
 from .exceptions import InputError
 
-__all__ = ["Candidate", "Membership", "assemble", "characterise"]
+__all__ = ["Candidate", "Membership", "assemble", "characterise", "check_seed", "make_room", "requires"]
 
 MEMBER = 0.5
 """A star counts as a member from this probability on."""
@@ -73,7 +75,8 @@ class Membership:
     ----------
     table : `~astropy.table.Table`
         The user's rows in the user's order, with the columns ``membership_prob``, ``group``, ``candidate`` and
-        ``membership_prob_std``; masked where a star could not be used.
+        ``membership_prob_std``; masked where a star could not be used. A column of the user's own with one of these
+        names is kept as ``NAME_original``.
     summary : `~astropy.table.Table`
         One row that characterises the cluster, or no row when there is none.
     candidates : `~astropy.table.Table`
@@ -231,7 +234,8 @@ def assemble(
     Parameters
     ----------
     table : `~astropy.table.Table`
-        The user's table; its rows and columns all come back.
+        The user's table; its rows and columns all come back, a column of the name of a result's as ``NAME_original``.
+        One that has all four results is that of an earlier fit, and they are replaced.
     stars : `~astropy.table.Table`
         The same rows as `~decocc_vo.columns.conform` gives them.
     region : `~decocc_vo.region.ClusterRegion`
@@ -271,13 +275,17 @@ def assemble(
         "candidate": _scatter(code, used, n, np.int16),
         "membership_prob_std": _scatter(spread, used, n, np.float32) if spread is not None and accepted else None,
     }
-    result = Table(table, masked=True)
+    result = make_room(table)
+    for name, kept in zip(table.colnames, result.colnames, strict=True):
+        if name != kept:
+            told = f"'table' has a column {name!r} of its own, which comes back as {kept!r}"
+            warnings.warn(told, AstropyUserWarning, stacklevel=3)
     for name, values in columns.items():
         values = np.ma.masked_array(np.zeros(n, np.float32), mask=True) if values is None else values
         result[name] = MaskedColumn(values, name=name)
         describe(result[name])
 
-    release = str(stars.meta.get("release", stars.meta.get("RELEASE", "unknown")))
+    release = str(stars.meta.get("release") or stars.meta.get("RELEASE") or "unknown")
     zero_point = np.broadcast_to(np.asarray(zero_point, float), (len(used),))
     rows = [
         characterise(
@@ -303,20 +311,44 @@ def assemble(
     return Membership(result, summary, listed, {**provenance, **(diagnostics or {})})
 
 
+def make_room(table):
+    """
+    Copy a table, so that results can be added.
+
+    A user's own column of a result's name is kept as ``NAME_original``. A table with all four results is that of an
+    earlier fit, and they are left to be replaced.
+    """
+    result = Table(table, masked=True)
+    taken = [name for name in RESULTS if name in result.colnames]
+    for name in taken if len(taken) < len(RESULTS) else ():
+        result.rename_column(name, unused_name(result, name))
+    return result
+
+
 def _scatter(values, used, n, dtype):
     full = np.ma.masked_array(np.zeros(n, dtype), mask=True)
     full[used] = values
     return full
 
 
+def check_seed(seed):
+    """Refuse a seed that is no integer of 32 bits, which is what the random generators take."""
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        msg = f"'seed' must be an integer from 0 to 4294967295, not {seed!r}"
+        raise InputError(msg)
+
+
 def requires(stars, used, minimum):
     """Refuse a table with fewer than ``minimum`` usable stars, saying what is missing."""
     if len(used) < minimum:
-        lacking = {name: int(np.ma.getmaskarray(stars[name]).sum()) for name in ASTROMETRY}
-        lacking = ", ".join(f"{name} in {count}" for name, count in lacking.items() if count)
+        missing = [np.ma.getmaskarray(stars[name]) for name in ASTROMETRY]
+        lacking = [f"{name} in {rows.sum()}" for name, rows in zip(ASTROMETRY, missing, strict=True) if rows.any()]
+        why = [f"values are missing: {', '.join(lacking)}"] if lacking else []
+        repeated = len(stars) - int(np.any(missing, axis=0).sum()) - len(usable_rows(stars).nonzero()[0])
+        if repeated:
+            why.append(f"'source_id' repeats in {repeated} row{'s' * (repeated != 1)}, and each star counts once")
         msg = (
             f"'table' has {len(used)} usable star{'s' * (len(used) != 1)} of {len(stars)} rows, "
-            f"and at least {minimum} are needed; "
-            + (f"values are missing: {lacking}" if lacking else "take a larger region")
+            f"and at least {minimum} are needed; " + ("; ".join(why) or "take a larger region")
         )
         raise InputError(msg)

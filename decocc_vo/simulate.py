@@ -56,7 +56,7 @@ class SimulatedCluster:
     extinction : float
         In G [mag]; the reddening of BP-RP is 0.42 times that.
     error_scale, outliers : float
-        True errors over the published ones, and the fraction of stars with errors twice as large again.
+        True errors over the published ones, and the fraction of stars with errors 1.5 to 2.5 times as large again.
     """
 
     n_members: int

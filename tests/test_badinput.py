@@ -130,6 +130,7 @@ def test_what_is_no_table_is_refused(table):
     [
         ({"pm_ra": "pmra"}, "'columns' maps 'pm_ra', which is no registry name"),
         ({"pmra": "mu"}, "'columns' says pmra is 'mu'"),
+        ({"pmra": "pmdec", "parallax": "pmdec"}, "'columns' maps 'pmdec' more than once"),
     ],
 )
 def test_mappings_that_do_not_fit(columns, message, tmp_path, capsys):
@@ -250,3 +251,65 @@ def test_what_cannot_be_written_says_why(tmp_path):
         write_votable(make_stars(), None)
     with pytest.raises(ServiceError):
         write_votable(make_stars(), tmp_path / "nowhere" / "stars.vot")
+
+
+@pytest.mark.parametrize("columns", ["pmra", ["pmra"]])
+def test_mappings_that_are_none(columns):
+    with pytest.raises(InputError, match="'columns' must map registry names"):
+        DECOCC().fit(make_stars(), columns=columns)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("place", ["310 -20", "130 -60"])
+def test_regions_that_are_elsewhere(method, place, tmp_path, capsys):
+    with pytest.raises(InputError, match=r"'region' .* is not where the stars are: they lie within 1\.33 deg"):
+        make_method(method).fit(make_stars(), ClusterRegion.from_text(place, "1deg"))
+    make_stars().write(tmp_path / "stars.fits")
+    assert main(["run", "--stars", str(tmp_path / "stars.fits"), "--center", place, "--method", method]) == 2
+    assert_complaint(capsys, f"'center' {place} is not where the file's stars are")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": -1}, "'seed' must be an integer from 0"),
+        ({"seed": 2**32}, "'seed' must be an integer from 0"),
+        ({"seed": 1.5}, "'seed' must be an integer from 0"),
+        ({"threshold": "6"}, "'threshold' must be a number"),
+        ({"threshold": [1, 2]}, "'threshold' must be a number"),
+        ({"threshold": None}, "'threshold' must be a number"),
+        ({"threshold": np.nan}, "'threshold' must be a number"),
+    ],
+)
+def test_settings_that_make_no_sense(settings, message):
+    with pytest.raises(InputError, match=message):
+        DECOCC(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": -1}, "'seed' must be an integer from 0"),
+        ({"n_clusters": 2.5}, "'n_clusters' must be an integer of 2 or more"),
+        ({"n_clusters": "3"}, "'n_clusters' must be an integer of 2 or more"),
+        ({"width": 1.5}, "'width' must be an integer of 1 or more"),
+        ({"quantile": 0.7}, "'quantile' must be at least 0 and below 0.5"),
+        ({"quantile": "a"}, "'quantile' must be at least 0 and below 0.5"),
+    ],
+)
+def test_settings_of_the_thesis_that_make_no_sense(settings, message):
+    with pytest.raises(InputError, match=message):
+        DECOCC.thesis(**settings)
+
+
+@pytest.mark.parametrize("start", [np.full(ROWS, "a"), np.full(ROWS, np.nan)])
+def test_starts_that_make_no_sense(start):
+    with pytest.raises(InputError, match="'start' must have a number, or true or false, for each row"):
+        DECOCC().fit(make_stars(), start=start)
+
+
+def test_identifiers_that_repeat():
+    stars = make_stars()
+    stars["source_id"] = 0
+    with pytest.raises(InputError, match="'source_id' repeats in 199 rows, and each star counts once"):
+        DECOCC().fit(stars)

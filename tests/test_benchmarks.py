@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 import astropy.units as u
+import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 
 from decocc_vo import ClusterRegion
-from decocc_vo.simulate import simulate_field
+from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 20 * u.arcmin)
@@ -40,6 +41,15 @@ def test_every_stage_can_be_taken_out(benchmark):
         with ablation.applied(patches):
             assert all(getattr(one.getter(), one.attribute) is one.new for one in patches)
         assert [getattr(one.getter(), one.attribute) for one in patches] == before
+
+
+def test_without_the_profile_places_do_not_count(benchmark):
+    ablation = benchmark("ablation")
+    stars = inject_cluster(simulate_field(REGION, 600, seed=1), REGION, SimulatedCluster(80, -3.0, 2.0, 1.1, 4.0))
+    with ablation.applied(ablation.MIXTURE["no profile on the sky"]):
+        scores = ablation.pretrain.solve(ablation.features.observables(stars, REGION)).scores
+    np.testing.assert_allclose(scores.log_profile, 0, atol=1e-4)
+    np.testing.assert_allclose(scores.spatial_gain, 0, atol=1e-4)
 
 
 def test_some_rows_of_the_tables(benchmark):

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from astropy.utils.exceptions import AstropyUserWarning
 from numpy.testing import assert_array_equal
 
-from decocc_vo import InputError, ServiceError, read_stars
+from decocc_vo import ClusterRegion, InputError, ServiceError, read_stars
 from decocc_vo.cli import METHODS, PRESETS, _live, main, make_method
 from decocc_vo.cli._main import make_parser
 from decocc_vo.columns import conform, usable_rows
@@ -119,6 +120,24 @@ def test_stars_outside_the_cone_come_back_masked(field, tmp_path, capsys):
     assert not np.ma.getmaskarray(table["group"])[~far].all()
     assert told["stars"]["not_used"] == np.ma.getmaskarray(table["group"]).sum()
     assert told["stars"]["rows"] == len(stars)
+
+
+def test_an_earlier_result_is_replaced_and_ones_own_columns_kept(field, tmp_path, capsys):
+    stars = field("edr3_ngc2355")
+    stars["group"] = 7
+    where = ["--center", "109.247 13.772", "--method", "kmeans", "--quiet"]
+    files = [str(tmp_path / f"{name}.fits") for name in ("stars", "whole", "cone")]
+    write_table(stars, files[0])
+    with pytest.warns(AstropyUserWarning, match="'group' of its own, which comes back as 'group_original'"):
+        assert main(["run", "--stars", files[0], *where, "--output", files[1]]) == 0
+    assert main(["run", "--stars", files[1], *where, "--radius", "8arcmin", "--output", files[2]]) == 0
+    whole, cone = (read_stars(name) for name in files[1:])
+    assert set(whole["group_original"]) == {7}
+    assert whole.colnames == cone.colnames
+    assert not np.ma.getmaskarray(whole["membership_prob"]).all()
+    inside = ClusterRegion.from_text("109.247 13.772", "8arcmin").contains(stars["ra"], stars["dec"])
+    assert np.ma.getmaskarray(cone["membership_prob"])[~inside].all()
+    assert not np.ma.getmaskarray(cone["membership_prob"])[inside].all()
 
 
 def test_without_a_radius_the_cone_holds_the_file(field, tmp_path, capsys):

@@ -1,8 +1,10 @@
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io.votable.ucd import check_ucd
 from astropy.table import MaskedColumn, QTable, Table
+from astropy.time import Time
 from astropy.utils.masked import Masked
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from decocc_vo import COLUMNS, RELEASES, InputError
 from decocc_vo.columns import (
     ASTROMETRY,
     CORRELATIONS,
+    RESULTS,
     canonical_order,
     conform,
     describe,
@@ -116,7 +119,7 @@ class TestConform:
 
     @pytest.mark.parametrize("unit", [u.arcsec / u.yr, u.deg / u.Myr, u.rad / u.s])
     def test_units_convert(self, unit):
-        raw = table()
+        raw = table(pmra=np.arange(1.0, 5.0) * (1 * u.mas / u.yr).to_value(unit))
         raw["pmra"].unit = unit
         assert floats(conform(raw)["pmra"]) == pytest.approx((raw["pmra"].data * unit).to_value(u.mas / u.yr))
 
@@ -316,3 +319,33 @@ class TestOrder:
     def test_stars_without_identifier_are_not_taken_for_one(self):
         stars = conform(table(source_id=MaskedColumn([7, 7, 7, 7], mask=[0, 1, 1, 0])))
         assert list(usable_rows(stars)) == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("pmra", 1e20), ("pmdec", -1e300), ("parallax", 1e15), ("pmra_error", 1e20), ("phot_g_mean_mag", -1e30)],
+)
+def test_what_no_star_has_is_missing(name, value):
+    """1e20 and its like stand for what was not measured."""
+    stars = table(**{name: np.array([1.0, value, 2.0, np.nan])})
+    assert conform(stars)[name].mask.tolist() == [False, True, False, True]
+
+
+def test_the_largest_values_follow_the_unit():
+    stars = table(pmra=np.array([1.0, 90.0, 101.0, 2.0]))
+    stars["pmra"].unit = u.arcsec / u.yr
+    assert conform(stars)["pmra"].mask.tolist() == [False, False, True, False]
+
+
+def test_columns_of_coordinates_and_times_are_left_alone():
+    stars = table()
+    stars["sky"] = SkyCoord(stars["ra"], stars["dec"], unit="deg")
+    stars["epoch"] = Time(np.full(4, 2016.0), format="jyear")
+    assert set(conform(stars).colnames) == set(conform(table()).colnames)
+
+
+def test_what_a_method_adds_is_not_looked_for():
+    stars = table(group=np.array(["Hyades"] * 4), membership_prob=np.full(4, 7.0))
+    assert not set(RESULTS) & set(conform(stars).colnames)
+    with pytest.raises(InputError, match="maps 'group', which is no registry name"):
+        conform(stars, {"group": "ra"})

@@ -1,6 +1,7 @@
 """What the head sees: each feature against its own definition, and on tables that lack this or that."""
 
 import warnings
+from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
@@ -9,7 +10,15 @@ from astropy.coordinates import SkyCoord
 
 from decocc_vo import ClusterRegion
 from decocc_vo.columns import canonical_order
-from decocc_vo.embedding.context import FEATURES, NEAR, _kernel_sums, context_features, without_photometry
+from decocc_vo.embedding.context import (
+    FEATURES,
+    NEAR,
+    _kernel_sums,
+    _sample,
+    _usual,
+    context_features,
+    without_photometry,
+)
 from decocc_vo.embedding.detection import Embedding, fit_peak, refine
 from decocc_vo.embedding.features import observables
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
@@ -198,10 +207,45 @@ def test_thinned_neighbours_are_scaled_up(found, monkeypatch):
     assert np.any(thinned != context_features(fit, obs, seed=2)[1])
 
 
+def test_a_thinned_star_does_not_count_itself(found, monkeypatch):
+    obs, fit, near, features = found
+    monkeypatch.setattr("decocc_vo.embedding.context._MOST", 80)  # of the near stars not half are drawn
+    _, thinned = context_features(fit, obs, seed=1)
+    drawn = _sample(near, len(obs), 1)[near] > 0
+    assert 20 < drawn.sum() < len(near) - 20
+    change = column(thinned, "neighbours") - column(features, "neighbours")
+    sure = column(features, "neighbours") > np.log(20)
+    assert abs(np.median(change[sure & drawn]) - np.median(change[sure & ~drawn])) < 0.15
+
+
+def test_a_rivals_stars_are_neither_members_nor_field(found):
+    obs, fit, near, _ = found
+    rival = np.where(np.arange(len(obs)) % 3 == 0, 2.0, -30.0)
+    shared = replace(fit, rival=rival)
+    again, features = context_features(shared, obs)
+    np.testing.assert_array_equal(again, near)
+    z, scatter = fit.embedding.z, np.diag(fit.model.scatter).astype(float)
+    for row in (0, 10, 50):
+        variance = np.diag(fit.embedding.z_cov[near[row]]) + scatter
+        kernel = np.exp(-0.5 * np.sum((z - z[near[row]]) ** 2 / variance, axis=1))
+        kernel[near[row]] = 0
+        expected = np.log(kernel @ shared.probability + 0.3)
+        assert column(features, "neighbours")[row] == pytest.approx(expected, rel=1e-6)
+
+
+def test_one_star_of_huge_errors_does_not_change_the_field(found):
+    obs, fit, _, features = found
+    star = int(np.argmax(fit.probability))
+    embedding = replace(fit.embedding, z_cov=fit.embedding.z_cov.copy())
+    embedding.z_cov[star] *= 1e8
+    _, changed = context_features(replace(fit, embedding=embedding), obs)
+    assert abs(column(changed, "field_contrast")[0] - column(features, "field_contrast")[0]) < 3
+    usual = np.full((80, 3), 0.01)
+    np.testing.assert_array_equal(_usual(usual, np.ones(80)), usual)
+
+
 def test_no_star_near_gives_no_rows(found):
     obs, fit, _, _ = found
-    from dataclasses import replace
-
     nobody = replace(fit, scores=fit.scores._replace(logit=np.full(980, -20.0)))
     near, features = context_features(nobody, obs)
     assert len(near) == 0

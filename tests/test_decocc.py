@@ -1,5 +1,9 @@
 """DECOCC from a table to members: on a cluster whose truth is known, and on real fields with published members."""
 
+import os
+import subprocess
+import sys
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -8,6 +12,8 @@ from astropy.table import Table
 from numpy.testing import assert_array_equal
 
 from decocc_vo import DECOCC, ClusterRegion, InputError, query_region
+from decocc_vo.columns import expected_errors
+from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 
 ROWS = 900  # all tables have as many rows, so that JAX compiles once
 MEMBERS = 150
@@ -227,3 +233,39 @@ def test_any_first_clustering_finds_the_cluster(made_up, first):
 def test_unknown_first_clusterings_are_refused(settings):
     with pytest.raises(InputError, match="'first' must be one of density, hdbscan, kmeans"):
         DECOCC(**settings)
+
+
+def test_the_users_float64_of_jax_changes_nothing(made_up):
+    """JAX_ENABLE_X64 is set in many an astronomer's shell."""
+    code = (
+        "from decocc_vo import DECOCC, ClusterRegion\n"
+        "from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field\n"
+        "region = ClusterRegion.from_text('120 -30', '20arcmin')\n"
+        "stars = inject_cluster(simulate_field(region, 400), region, SimulatedCluster(80, -3.0, 2.0, 1.1, 4.0))\n"
+        "print(DECOCC().fit(stars, region).table['membership_prob'].sum())\n"
+    )
+    sums = [
+        float(
+            subprocess.run(
+                [sys.executable, "-c", code],
+                env={**os.environ, "JAX_ENABLE_X64": setting},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+        for setting in ("0", "1")
+    ]
+    assert sums[0] == pytest.approx(sums[1], abs=0.1)
+
+
+def test_in_a_large_table_magnitudes_do_not_matter_without_photometry():
+    """Nor for what is searched of it."""
+    field = simulate_field(REGION, 13_000, seed=4)
+    stars = inject_cluster(field, REGION, SimulatedCluster(60, -3.0, 2.0, 0.6, 4.0), seed=1)
+    for name, error in zip(("pmra", "pmdec", "parallax"), expected_errors(stars["phot_g_mean_mag"]).T, strict=True):
+        stars[f"{name}_error"] = error
+    other = stars.copy()
+    other["phot_g_mean_mag"] = np.random.default_rng(1).permutation(stars["phot_g_mean_mag"])
+    blind = [DECOCC(photometry=False).fit(table, REGION).table["membership_prob"] for table in (stars, other)]
+    assert_array_equal(*blind)

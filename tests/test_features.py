@@ -195,7 +195,7 @@ def test_observables_of_a_table():
     assert 0 < obs.footprint <= np.hypot(*obs.xy.T).max()
     assert obs.declination == -35
     assert len(obs) == 4
-    assert all(a.dtype == float for a in (obs.x, obs.cov, obs.xy, obs.mag, obs.colour, obs.ruwe, obs.zero_point))
+    assert all(a.dtype == float for a in (obs.x, obs.cov, obs.xy, obs.mag, obs.colour, obs.ruwe))
 
 
 def test_footprint_leaves_out_a_stray_star():
@@ -218,7 +218,7 @@ def test_take_keeps_the_footprint():
     part = obs.take(np.array([4, 1]))
     assert isinstance(part, Observables)
     np.testing.assert_array_equal(part.mag, [14, 11])
-    for name in ("x", "cov", "xy", "zero_point"):
+    for name in ("x", "cov", "xy"):
         np.testing.assert_array_equal(getattr(part, name), getattr(obs, name)[[4, 1]])
     assert (part.footprint, part.declination) == (obs.footprint, obs.declination)
 

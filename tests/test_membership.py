@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
 from numpy.testing import assert_allclose, assert_array_equal
 
 from decocc_vo import ClusterRegion, InputError
@@ -227,3 +228,20 @@ def test_a_table_without_errors_has_the_dispersion_of_one_with_them():
     assert row["pmra_dispersion"] == pytest.approx(0.05, rel=0.1)
     assert row["parallax_dispersion"] == pytest.approx(0.05, rel=0.1)
     assert row["parallax"] == pytest.approx(1.2, abs=4 * row["parallax_error"])
+
+
+def test_columns_of_the_users_with_a_results_name_are_kept():
+    stars = draw(20, seed=12)
+    stars["group"], stars["group_original"] = "Hyades", 3
+    with pytest.warns(AstropyUserWarning, match="'group' of its own, which comes back as 'group_original_'"):
+        result = assembled(stars, np.ones(20))
+    assert set(result.table["group_original_"]) == {"Hyades"}
+    assert set(result.table["group_original"]) == {3}
+    assert result.table["group"].dtype == np.int16
+
+
+def test_an_earlier_result_gives_way():
+    first = assembled(draw(20, seed=12), np.ones(20))
+    again = assembled(first.table, np.full(20, 0.25))
+    assert again.table.colnames == first.table.colnames
+    assert_allclose(again.table["membership_prob"], 0.25)

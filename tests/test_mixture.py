@@ -348,9 +348,6 @@ def test_scores_are_what_they_say(fitted):
     np.testing.assert_allclose(scores.kinematic, kinematic - field, **close)
     np.testing.assert_allclose(scores.log_profile, profile, **close)
     np.testing.assert_allclose(scores.log_field, field - np.log1p(-plain.fraction), **close)
-    offset = stars[0] - plain.mean
-    distance2 = np.sum(offset * np.linalg.solve(plain.scatter + stars[1], offset[..., None])[..., 0], axis=1)
-    np.testing.assert_allclose(scores.distance2, distance2, **close)
     # The evidence of each star: against the field alone, and of the profile against an even one.
     whole = np.logaddexp(kinematic + profile, field) - (field - np.log1p(-plain.fraction))
     np.testing.assert_allclose(scores.gain, whole, **close)

@@ -83,7 +83,7 @@ def test_the_evidence_of_each_leaves_out_the_stars_of_the_other(fit, pair):
 
 def test_a_bootstrap_keeps_them_apart(pair):
     for part in pair:
-        again = repeat(part, seed=1)
+        again = repeat(part, 1, 0)
         assert f1(again.probability >= 0.5, part.probability >= 0.5) > 0.9
 
 
@@ -127,3 +127,11 @@ def test_the_search_returns_both_and_the_nearest_first(parallax):
     assert f1(found.group == 1, truth == 1) > 0.9
     assert np.all(sum(candidate.probability for candidate in found.candidates) < 1.1)
     assert found.stop_reason.startswith("found 2 clusters among ")
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_started_from_stars_of_one_that_one_is_the_cluster(planted, number):
+    """Although the other may be nearer to the centre."""
+    stars, truth = planted
+    found = search_clusters(stars, REGION, np.zeros(len(stars)), start=(truth == number).astype(float))
+    assert f1(found.group == 0, truth == number) > 0.9

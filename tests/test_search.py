@@ -81,6 +81,8 @@ def test_the_spread_is_largest_where_there_is_doubt(found):
     sure = (p < 1e-4) | (p > 0.999)
     assert found.spread.max() > 0.01
     assert np.median(found.spread[sure]) < 0.01
+    doubtful = (p > 0.02) & (p < 0.98)
+    assert np.median(found.spread[doubtful]) > 10 * np.median(found.spread[sure])
     assert found.diagnostics["spread"] == found.spread.max()
     assert found.diagnostics["velocity_km_s"] is None
 
@@ -260,6 +262,6 @@ def test_the_peaks_of_a_large_table(large):
 
 def test_no_cluster_in_a_large_table(large):
     stars, truth = large
-    found = search(stars[~truth][:7500])
+    found = search(stars[~truth])
     assert not any(c.accepted for c in found.candidates)
-    assert all(c.probability.shape == (7500,) for c in found.candidates)
+    assert all(c.probability.shape == (np.sum(~truth),) for c in found.candidates)

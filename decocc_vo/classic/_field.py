@@ -51,6 +51,7 @@ class Field:
             raise InputError(msg)
         order = canonical_order(stars)
         used = order[usable_rows(stars)[order]]
+        region.check_stars(stars["ra"][used], stars["dec"][used])
         motion = [floats(stars[name])[used] for name in ("pmra", "pmdec", "parallax")]
         xi, eta = region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])
         good = np.isfinite(xi) & np.isfinite(eta)
@@ -114,10 +115,3 @@ def group_candidates(labels, strength, evidence):
         Candidate(np.where(labels == group, strength, 0.0), evidence[group], evidence[group] >= EVIDENCE)
         for group in listed
     ]
-
-
-def check_seed(seed):
-    """Refuse a seed that is no non-negative integer."""
-    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
-        msg = f"'seed' must be a non-negative integer, not {seed!r}"
-        raise InputError(msg)

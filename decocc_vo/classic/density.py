@@ -6,7 +6,8 @@ import numpy as np
 
 from .. import _groups
 from ..exceptions import InputError
-from ._field import Field, check_seed, group_candidates
+from ..membership import check_seed
+from ._field import Field, group_candidates
 
 __all__ = ["DensityClassifier", "dbscan_epsilon"]
 

@@ -145,13 +145,14 @@ def _fit(method, stars, region, inside):
     if inside is None or inside.all():
         return method.fit(stars, region)
     result = method.fit(stars[inside], region)
-    table, outside = stars.copy(), int(np.count_nonzero(~inside))
-    for column in result.table.itercols():
-        if column.name not in stars.colnames:
-            table[column.name] = np.ma.masked_all(len(stars), column.dtype)
-            table[column.name][inside] = column
-            table[column.name].info.description = column.description
-            table[column.name].unit, table[column.name].meta = column.unit, column.meta
+    from ..columns import RESULTS, describe
+    from ..membership import make_room
+
+    table, outside = make_room(stars), int(np.count_nonzero(~inside))
+    for column in (result.table[name] for name in RESULTS):
+        table[column.name] = np.ma.masked_all(len(stars), column.dtype)
+        table[column.name][inside] = column
+        describe(table[column.name])
     unused = {"stars_not_used": result.diagnostics["stars_not_used"] + outside}
     table.meta = {**result.table.meta, "decocc": {**result.table.meta["decocc"], **unused}}
     return replace(result, table=table, diagnostics={**result.diagnostics, **unused})

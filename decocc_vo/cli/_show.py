@@ -71,7 +71,7 @@ def _cluster(row, stars, facts):
     ]
     for name, unit in (("pmra", "mas/yr"), ("pmdec", "mas/yr"), ("parallax", "mas")):
         spread = f"dispersion {_rounded(row[f'{name}_dispersion'], row[f'{name}_error'])}"
-        spread += " intrinsic" if f"{name}_error" in stars.colnames else " with the errors, which the table lacks"
+        spread += _errors_told(f"{name}_error", stars.colnames)
         value, error = _rounded(row[name], row[f"{name}_error"]), _rounded(row[f"{name}_error"], row[f"{name}_error"])
         lines.append(_line(name, f"{value} ± {error} {unit}; {spread}"))
     if np.ma.is_masked(row["distance"]):
@@ -88,6 +88,15 @@ def _cluster(row, stars, facts):
         lines.append(_line("significance", f"{row['significance']:.1f} nats"))
     lines.append(_line("estimated", f"purity {row['purity']:.2f}, completeness {row['completeness']:.2f} at p >= 0.5"))
     return lines
+
+
+def _errors_told(name, there):
+    """Whether errors are taken out of a dispersion, and which."""
+    if name in there:
+        return " intrinsic"
+    if {"phot_g_mean_mag", "hp_mag"} & set(there):
+        return " intrinsic, by the errors usual at the magnitudes"
+    return " with the errors, which the table lacks"
 
 
 def _candidate(row, cluster):

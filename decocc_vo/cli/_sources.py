@@ -174,6 +174,9 @@ def _stars_of_file(options):
         region = ClusterRegion(footprint.center, options.radius, name)
     elif options.radius is None:
         region = ClusterRegion.from_text(options.center, footprint.radius, name)
+        if region.center.separation(footprint.center) > 2 * footprint.radius:
+            msg = f"'center' {options.center} is not where the file's stars are: {footprint}"
+            raise InputError(msg)
         reach = region.center.separation(footprint.center) + footprint.radius
         return stars, ClusterRegion(region.center, reach, name), None
     else:

@@ -5,9 +5,9 @@ Every column the package reads or writes is described once, in `COLUMNS`, and ev
 `RELEASES`.  `conform` is the door: a table is checked there once against the registry.
 """
 
-from ._door import canonical_order, conform, floats, usable_rows
+from ._door import canonical_order, conform, floats, unused_name, usable_rows
 from ._errors import expected_errors, magnitudes, standard_errors
-from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, ColumnInfo, describe
+from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, RESULTS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
 from ._zero_point import parallax_zero_point, values_or_nan
 
@@ -16,6 +16,7 @@ __all__ = [
     "COLUMNS",
     "CORRELATIONS",
     "RELEASES",
+    "RESULTS",
     "ColumnInfo",
     "Release",
     "Service",
@@ -28,6 +29,7 @@ __all__ = [
     "magnitudes",
     "parallax_zero_point",
     "standard_errors",
+    "unused_name",
     "usable_rows",
     "values_or_nan",
 ]

@@ -1,10 +1,13 @@
 """The door: a table of stars is checked here once, and everything behind it can trust what it sees."""
 
+from collections import Counter
+from collections.abc import Mapping
+
 import astropy.units as u
 import numpy as np
 
 from ..exceptions import InputError
-from ._registry import ASTROMETRY, COLUMNS, describe
+from ._registry import ASTROMETRY, COLUMNS, RESULTS, describe
 
 
 def floats(column):
@@ -12,23 +15,37 @@ def floats(column):
     return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
 
 
+def _kind(column):
+    """Kind of a column's values as NumPy has it; that of objects for coordinates, times and their like."""
+    return getattr(getattr(column, "dtype", None), "kind", "O")
+
+
 def _find_names(table, mapping):
     """
     Registry name -> name in the table: as the user says, else the same, else another case or an alias.
 
-    A column of text has no alias: a ``Source`` may be where the star was taken from.
+    A column of text has no alias: a ``Source`` may be where the star was taken from. What methods add is not looked
+    for: a table's own ``group`` may be anything.
     """
     names = table.colnames
-    unknown = [key for key in mapping if key not in COLUMNS]
+    wanted = {name: info for name, info in COLUMNS.items() if name not in RESULTS}
+    if not isinstance(mapping, Mapping):
+        msg = f"'columns' must map registry names to the table's own, as {{'pmra': 'pmRA'}}, not {mapping!r}"
+        raise InputError(msg)
+    unknown = [key for key in mapping if key not in wanted]
     if unknown:
         msg = f"'columns' maps {unknown[0]!r}, which is no registry name; use names of decocc_vo.COLUMNS as keys"
         raise InputError(msg)
+    twice = [theirs for theirs, count in Counter(mapping.values()).items() if count > 1]
+    if twice:
+        msg = f"'columns' maps {twice[0]!r} more than once; each column can be one thing only"
+        raise InputError(msg)
     lower = {}
     for name in names:
-        if name.lower() in COLUMNS or table[name].dtype.kind in "iuf":
+        if name.lower() in wanted or _kind(table[name]) in "iuf":
             lower.setdefault(name.lower(), name)
     found = {}
-    for info in COLUMNS.values():
+    for info in wanted.values():
         if info.name in mapping:
             if mapping[info.name] not in names:
                 msg = f"'columns' says {info.name} is {mapping[info.name]!r}, but the table has no such column"
@@ -52,12 +69,13 @@ def _to_registry(column, info, source):
             factor = u.Unit(unit).to(info.unit)
         except (u.UnitConversionError, TypeError, ValueError):
             msg = (
-                f"'{source}' has the unit {unit!s}, which does not convert to {info.unit!s}; set table[{source!r}].unit"
+                f"'{source}' has the unit {unit!s}, which does not convert to {info.unit!s}; "
+                f"set table[{source!r}].unit, or correct it in the file"
             )
             raise InputError(msg) from None
     values = np.ma.asarray(getattr(column, "value", column))
     if values.ndim != 1:
-        msg = f"'{source}' must have one value a row, not {values.shape[1:]}"
+        msg = f"'{source}' must have one value a row, and has an array of the shape {values.shape[1:]}"
         raise InputError(msg)
     dtype = np.dtype(info.dtype)
     if dtype.kind == "i":
@@ -78,9 +96,20 @@ def _to_registry(column, info, source):
     try:
         values = values.astype(float)
     except (ValueError, TypeError):
-        msg = f"'{source}' must hold numbers"
+        msg = f"'{source}' must hold numbers, and holds {_first_text(values)!r}"
         raise InputError(msg) from None
-    return np.ma.masked_invalid(values * factor).astype(dtype)
+    values = np.ma.filled(values, np.nan) * factor
+    return np.ma.masked_invalid(np.where(np.abs(values) <= info.largest, values, np.nan).astype(dtype))
+
+
+def _first_text(values):
+    """The first value that is no number."""
+    for value in np.ma.compressed(values).tolist():
+        try:
+            float(value)
+        except (ValueError, TypeError):
+            return value
+    return values.dtype.name
 
 
 def conform(table, columns=None):
@@ -101,8 +130,9 @@ def conform(table, columns=None):
     Returns
     -------
     `~astropy.table.Table`
-        The known columns, masked where a value is missing or not finite, with unit, UCD and description;
-        ``table.meta`` is copied.
+        The known columns but for those that methods add (``membership_prob`` and its like), with unit, UCD and
+        description, masked where a value is missing, not finite, or one that no star has, as 1e20: beyond 1e5 mas/yr,
+        1e4 mas and 60 mag; ``table.meta`` is copied.
 
     Raises
     ------
@@ -125,12 +155,12 @@ def conform(table, columns=None):
     if plain is None:
         msg = f"'table' must be an astropy Table of stars, not {type(table).__name__}"
         raise InputError(msg)
-    found = _find_names(table, dict(columns or {}))
+    found = _find_names(table, columns or {})
     missing = [name for name in ASTROMETRY if name not in found]
     if missing:
         msg = (
             f"'table' lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
-            "rename, or say columns={'pmra': 'your_name', ...}"
+            "rename, or say columns={'pmra': 'your_name', ...}, on the command line --columns pmra=your_name,..."
         )
         raise InputError(msg)
     if len(table) == 0:
@@ -155,6 +185,14 @@ def _plain_table(table):
     """The class Table behind a table, found without importing astropy.table here; None where it is no table."""
     bases = (c for c in type(table).__mro__ if c.__module__ == "astropy.table.table" and c.__name__ == "Table")
     return next(bases, None)
+
+
+def unused_name(table, name):
+    """Name under which a column is kept that has to give way: ``NAME_original``, with underscores if that is there."""
+    kept = f"{name}_original"
+    while kept in table.colnames:
+        kept += "_"
+    return kept
 
 
 def canonical_order(stars):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import astropy.units as u
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,15 @@ class ColumnInfo:
     description: str
     aliases: tuple[str, ...] = ()
 
+    @property
+    def largest(self):
+        """Absolute value, in the column's unit, that no star has: beyond it stands what was not measured."""
+        return next((most for unit, most in _LARGEST if unit == self.unit), np.finfo("float32").max)
+
 
 _MASYR = u.mas / u.yr
+# Barnard's star moves by 10 400 mas/yr, and the nearest star is at 769 mas.
+_LARGEST = ((_MASYR, 1e5), (u.mas, 1e4), (u.mag, 60.0))
 
 
 def _correlation(first, second):
@@ -152,6 +160,9 @@ COLUMNS = MappingProxyType({c.name: c for c in _REGISTRY})
 
 ASTROMETRY = ("ra", "dec", "pmra", "pmdec", "parallax")
 """The columns no method can do without."""
+
+RESULTS = ("membership_prob", "group", "candidate", "membership_prob_std")
+"""The columns a method adds."""
 
 CORRELATIONS = ("pmra_pmdec_corr", "parallax_pmra_corr", "parallax_pmdec_corr")
 """Correlations of proper motion and parallax, in the order (12, 13, 23) of (pmra, pmdec, parallax)."""

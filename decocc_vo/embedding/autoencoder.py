@@ -28,7 +28,7 @@ class Autoencoder(nnx.Module):
     Symmetric dense autoencoder, ReLU inside, linear in the latent space and at the output.
 
     The weights start uniform with variance ``1 / (3 fan_in)`` and the biases at zero, as in Xie, Girshick &
-    Farhadi (2016, ICML, "Unsupervised Deep Embedding for Clustering Analysis") and its Keras implementations.
+    Farhadi (2016, PMLR 48, 478) and its Keras implementations.
 
     Parameters
     ----------

@@ -184,8 +184,8 @@ def find_peaks(obs, embedding, seed=0, most=8, search=12_000, first="density"):
     most : int
         How many to return.
     search : int
-        How many stars to search at most; of a larger table so many random ones, and then so many of the brightest,
-        whose small errors make a sparse cluster stand out.
+        How many stars to search at most; of a larger table so many random ones, and then so many of those measured
+        best, among which a sparse cluster stands out.
     first : {"density", "hdbscan", "kmeans"}
         The first clustering, which gives the places to try: peaks of the density as above, or the medians of the groups
         of HDBSCAN or K-Means in the same spaces.
@@ -211,8 +211,8 @@ def find_peaks(obs, embedding, seed=0, most=8, search=12_000, first="density"):
     """
     n = len(obs)
     samples = [thin(n, search, seed)]
-    if n > search and np.isfinite(obs.mag).sum() > search // 2:
-        samples.append(np.sort(np.argsort(obs.mag, kind="stable")[:search]))
+    if n > search:
+        samples.append(np.sort(np.argsort(obs.cov[:, 2, 2], kind="stable")[:search]))
     log_density = _field_density(embedding, seed)
     samples = [(rows, embedding.z[rows], log_density(embedding.z[rows]), n) for rows in samples]
     nearby = np.flatnonzero(obs.x[:, 2] > np.maximum(_NEARBY, _PRECISE * np.sqrt(obs.cov[:, 2, 2])))

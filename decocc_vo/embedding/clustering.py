@@ -6,7 +6,7 @@ an array up to its bucket (`~decocc_vo.embedding.autoencoder.bucket_size`), so t
 
 References
 ----------
-Xie, Girshick & Farhadi 2016, ICML 33, "Unsupervised Deep Embedding for Clustering Analysis".
+Xie, Girshick & Farhadi 2016, PMLR 48, 478, "Unsupervised Deep Embedding for Clustering Analysis".
 """
 
 import jax

@@ -65,6 +65,7 @@ _COLOUR_ERROR_G, _COLOUR_ERROR = (
     (0.001, 0.004, 0.013, 0.027, 0.055, 0.12, 0.3),
 )
 _MOST = 12_000  # neighbours looked at
+_UNUSUAL = 400.0  # times the members' median variance, 20 times their error, which few stars of Gaia have
 
 
 def _kernel_sums(z, variance, others, weights):
@@ -89,34 +90,42 @@ def _log_ratio(a, b):
 
 
 def _sample(near, n, seed):
-    """Rows that stand for a large table, and how many each stands for: near stars and others are thinned apart."""
+    """How many stars each star stands for, 0 for most of a large table: near stars and others are thinned apart."""
     if n <= _MOST:
-        return np.arange(n), np.ones(n)
+        return np.ones(n)
     others = np.setdiff1d(np.arange(n), near, assume_unique=True)
-    return thin_apart((near, others), (_MOST // 2, _MOST // 2), seed)
+    sample, weight = thin_apart((near, others), (_MOST // 2, _MOST // 2), seed)
+    stands_for = np.zeros(n)
+    stands_for[sample] = weight
+    return stands_for
 
 
-def _colour_features(near, probability, mag, colour, sample, stands_for):
+def _colour_features(near, probability, field, mag, colour, stands_for):
     """Log ratio and log count of members against field around each star in the colour-magnitude diagram."""
     known = np.isfinite(mag) & np.isfinite(colour)
     ratio, count = np.zeros(len(near)), np.zeros(len(near))
     rows = np.flatnonzero(known[near])
     if len(rows) < 10:
         return ratio, count, np.zeros(len(near))
-    sample, stands_for = sample[known[sample]], stands_for[known[sample]]
-    points, p = np.stack([mag, colour], axis=1)[sample], probability[sample]
-    weights = np.stack([p, 1 - p], axis=1) * stands_for[:, None]
-    p = probability[known]
-    mine, own = np.stack([mag, colour], axis=1)[near[rows]], probability[near[rows]]
+    weights = np.stack([probability, field], axis=1) * stands_for[:, None]
+    members_all, field_all = probability[known].sum(), field[known].sum()
+    sample = np.flatnonzero(known & (stands_for > 0))
+    points = np.stack([mag, colour], axis=1)
+    mine, own = points[near[rows]], weights[near[rows]]
     error = np.interp(mine[:, 0], _COLOUR_ERROR_G, _COLOUR_ERROR)
     for kernel in _KERNELS:
         # Both the star and its neighbours have errors.
         width = np.square(kernel) + np.stack([0 * error, 2 * error**2], axis=1)
-        sums = _kernel_sums(mine, width, points, weights)
-        members, field = np.maximum(sums[:, 0] - own, 0), np.maximum(sums[:, 1] - (1 - own), 0)
-        ratio[rows] += 0.5 * (_log_ratio(members, p.sum()) - _log_ratio(field, (1 - p).sum()))
-        count[rows] += 0.5 * np.log(members + 0.3)
+        around = np.maximum(_kernel_sums(mine, width, points[sample], weights[sample]) - own, 0)
+        ratio[rows] += 0.5 * (_log_ratio(around[:, 0], members_all) - _log_ratio(around[:, 1], field_all))
+        count[rows] += 0.5 * np.log(around[:, 0] + 0.3)
     return np.clip(ratio, -4, 4), count, known[near].astype(float)
+
+
+def _usual(variance, weight):
+    """Variances (n, 3), those far above the members' median cut: a star that was hardly measured speaks for none."""
+    median = np.quantile(variance, 0.5, axis=0, weights=weight, method="inverted_cdf")
+    return np.minimum(variance, _UNUSUAL * median)
 
 
 def context_features(fit, obs, seed=0):
@@ -159,19 +168,19 @@ def context_features(fit, obs, seed=0):
     outer = profile < max(0.3, float(np.quantile(profile, 0.3)))
     zones = np.stack([inner, ~inner & ~outer, outer], axis=1).astype(float)
     area = np.array([np.mean(zone[excluded]) if excluded.any() else 1.0 for zone in zones.T])
-    sample, stands_for = _sample(near, len(z), seed)
-    stands_for = stands_for * fit.free[sample]
+    stands_for = _sample(near, len(z), seed)
     variance = error**2 + scatter
-    counted = np.concatenate([zones, probability[:, None]], axis=1)
-    sums = _kernel_sums(z[near], variance, z[sample], counted[sample] * stands_for[:, None])
-    sums = np.maximum(sums - counted[near], 0)
+    # A rival's stars, where there is one, are neither members nor field.
+    counted = np.concatenate([zones * fit.free[:, None], probability[:, None]], axis=1) * stands_for[:, None]
+    sample = np.flatnonzero(stands_for)
+    sums = np.maximum(_kernel_sums(z[near], variance, z[sample], counted[sample]) - counted[near], 0)
     counts, area = sums[:, :3], area + 1e-3
     density = (counts + 0.3 * area) / area
     # What the field's model expects of such a kernel, a star of the whole footprint.
     stars = fit.free.sum()
     expected = stars * np.exp(scores.log_field[near]) * np.sqrt((2 * np.pi) ** 3 * np.prod(variance, axis=1)) + 0.3
     colour_ratio, colour_count, colour_known = _colour_features(
-        near, probability, obs.mag, obs.colour, sample, stands_for
+        near, probability, fit.free - probability, obs.mag, obs.colour, stands_for
     )
 
     total = probability.sum()
@@ -181,7 +190,7 @@ def context_features(fit, obs, seed=0):
     median_error = np.median(error, axis=0) if len(near) else np.ones(3)
     # Field stars in the volume of the embedding that the members fill.
     weight = probability + 1e-9
-    spread = np.average(np.einsum("nii->ni", embedding.z_cov), axis=0, weights=weight) + scatter
+    spread = np.average(_usual(np.einsum("nii->ni", embedding.z_cov), weight), axis=0, weights=weight) + scatter
     rivals = stars * np.exp(np.average(scores.log_field, weights=weight)) * np.sqrt((2 * np.pi) ** 3 * np.prod(spread))
     nearest = max(float(fit.mean[2]), 0.02)
     parsec = np.radians(embedding.footprint / 60) * 1000 / nearest

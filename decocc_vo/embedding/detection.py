@@ -192,12 +192,13 @@ def _prior(embedding, place, dispersion):
     )
 
 
-def _run(embedding, start, prior, place, dispersion, steps, warm, seed, most=_FINAL_STARS, draws=None):
-    """Fit, and score: every star, or with ``most`` at a candidate's only those that the fit sees."""
+def _run(embedding, start, prior, place, dispersion, steps, warm, seed, *, quick=False, draws=None):
+    """Fit, and score every star; a ``quick`` fit sees fewer of a large table, and scores only those."""
+    most = _CANDIDATE_STARS if quick else _FINAL_STARS
     rows, weight = _choose(embedding, place, dispersion, most, seed)
     fitted = _device_stars(embedding, rows, weight if draws is None else weight * draws[rows], bucket(len(rows)))
     model = fit_mixture(fitted, Mixture(*(np.asarray(v, np.float32) for v in start)), prior, steps, warm)
-    if most != _CANDIDATE_STARS:
+    if not quick:
         rows, weight = np.arange(len(embedding.x)), np.ones(len(embedding.x))
     scores = _score(embedding, rows, model)
     model = Mixture(*(np.asarray(v) for v in model))
@@ -248,7 +249,7 @@ def fit_peak(embedding, place, sky, count, seed=0, steps=_CANDIDATE_STEPS):
         np.clip(count / len(embedding.x), 1e-3, 0.6),
         *embedding.field(place, dispersion),
     )
-    return _run(embedding, start, prior, place, dispersion, steps, _WARM, seed, _CANDIDATE_STARS)
+    return _run(embedding, start, prior, place, dispersion, steps, _WARM, seed, quick=True)
 
 
 def again(fit, start, steps, seed=0, draws=None):
@@ -378,7 +379,7 @@ def significance(fit):
     return evidence(fit) + _PLACES * float(np.log(share) + min(np.log(float(fit.model.radius) / _LOCAL), 0.0))
 
 
-def repeat(fit, seed, steps=10):
+def repeat(fit, seed, number, steps=10):
     """
     Fit again to a bootstrap of the stars, from where the fit ended: what another sample would have given.
 
@@ -388,6 +389,8 @@ def repeat(fit, seed, steps=10):
         A candidate.
     seed : int
         Of the Poisson weights of the stars, and of the thinning of a large table.
+    number : int
+        Which of the bootstraps of this seed.
     steps : int
         Steps of expectation maximisation.
 
@@ -395,5 +398,5 @@ def repeat(fit, seed, steps=10):
     -------
     fit : Fit
     """
-    draws = np.random.default_rng([seed, 77]).poisson(1.0, len(fit.embedding.x)).astype(float)
+    draws = np.random.default_rng([seed, 77, number]).poisson(1.0, len(fit.embedding.x)).astype(float)
     return again(fit, fit.model, steps, seed, draws)

@@ -30,8 +30,6 @@ class Observables:
         G (or Hp) and BP-RP (or B-V), NaN where missing.
     ruwe : `~numpy.ndarray`, shape (n,)
         Renormalised unit weight error, NaN where missing.
-    zero_point : `~numpy.ndarray`, shape (n,)
-        Parallax zero point that was subtracted [mas].
     footprint : float
         Radius of the footprint: 99.9 % of the stars are nearer to the centre [arcmin].
     declination : float
@@ -44,7 +42,6 @@ class Observables:
     mag: np.ndarray
     colour: np.ndarray
     ruwe: np.ndarray
-    zero_point: np.ndarray
     footprint: float
     declination: float
 
@@ -53,7 +50,7 @@ class Observables:
 
     def take(self, rows):
         """The same for some of the stars; the footprint stays."""
-        arrays = (self.x, self.cov, self.xy, self.mag, self.colour, self.ruwe, self.zero_point)
+        arrays = (self.x, self.cov, self.xy, self.mag, self.colour, self.ruwe)
         return Observables(*(a[rows] for a in arrays), self.footprint, self.declination)
 
 
@@ -108,7 +105,6 @@ def observables(stars, region, zero_point=0.0):
     >>> obs.x.shape, obs.cov.shape, obs.declination
     ((500, 3), (500, 3, 3), -30.0)
     """
-    zero_point = np.broadcast_to(np.asarray(zero_point, float), (len(stars),))
     x = np.stack([floats(stars["pmra"]), floats(stars["pmdec"]), floats(stars["parallax"]) - zero_point], axis=1)
     xy = np.stack(region.offsets(floats(stars["ra"]), floats(stars["dec"])), axis=1)
     colour = values_or_nan(stars, "bp_rp")
@@ -121,7 +117,6 @@ def observables(stars, region, zero_point=0.0):
         magnitudes(stars),
         colour,
         values_or_nan(stars, "ruwe"),
-        zero_point,
         max(footprint, 1e-6),
         float(region.center.dec.deg),
     )

@@ -3,7 +3,7 @@ The deep part of the default method: an encoder and a clustering layer, trained 
 
 A star's context (`~decocc_vo.embedding.context`) is encoded into a small latent space, in which members and field have
 a centre each. The logarithm of the ratio of the star's kernels to the two, the soft assignment of Deep Embedded
-Clustering (Xie, Girshick & Farhadi 2016, ICML 48, 478), is added to the mixture's logit. The kernels are Gaussian, the
+Clustering (Xie, Girshick & Farhadi 2016, PMLR 48, 478), is added to the mixture's logit. The kernels are Gaussian, the
 limit of Student's t for many degrees of freedom: with one degree, as published, no star can be far from both centres
 and certain of one. Several networks that differ only in their seed have to agree.
 """
@@ -31,7 +31,7 @@ _CLIP = 4.0  # standard deviations a feature may be from its mean
 _NOISE = 0.1  # standard deviations of noise on the features in training
 _WITHHELD = 0.3  # how often a star in training is not told of its field as a whole
 _LISTS = 0.5  # weight in the loss of what each published list says, beside the truth
-_STRICT = 0.3  # logit by which answers learned from published lists, stricter than the truth, fall short of it
+_STRICT = 0.3  # logit by which the answers fall short of exact truth, by folds
 _DOUBT = 2.0  # weight of the answers' disagreement against what they agree on
 _OF_FIELD = np.array([name.startswith("field_") for name in FEATURES])
 
@@ -132,9 +132,9 @@ def agreed(mixture, logit):
     One answer of several: their mean correction, and less of it the less they agree.
 
     A correction c of which the answers' variance is v becomes c^3 / (c^2 + 2 v). Where all say the same, as in fields
-    like those of their training, that is c; where they contradict each other, the mixture has the last word. The
-    networks learned in part from published lists, which leave out the doubtful: what that took away on exact truth, by
-    folds, is given back to all stars alike.
+    like those of their training, that is c; where they contradict each other, the mixture has the last word. What the
+    answers fall short of exact truth by folds, with published lists in the training or without, is given back to all
+    stars alike.
 
     Parameters
     ----------
@@ -244,7 +244,6 @@ def save_head(weights, path, **metadata):
     save_file(arrays, path, metadata={"features": json.dumps(FEATURES), **{k: str(v) for k, v in metadata.items()}})
 
 
-@lru_cache(maxsize=4)
 def load_head(path=None):
     """
     Read weights.
@@ -263,9 +262,17 @@ def load_head(path=None):
     InputError
         If the file was made for other features.
     """
+    return _shipped() if path is None else _read(str(path))
+
+
+@lru_cache(maxsize=1)
+def _shipped():
+    return _read(str(files("decocc_vo.embedding") / "weights" / "head.safetensors"))
+
+
+def _read(path):
     from safetensors import safe_open
 
-    path = path or str(files("decocc_vo.embedding") / "weights" / "head.safetensors")
     with safe_open(path, "numpy") as stored:
         if json.loads((stored.metadata() or {}).get("features", "[]")) != list(FEATURES):
             msg = f"'path' {path!r} was trained on other features; train it again with python -m decocc_vo.pretrain"

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
 
 __all__ = ["Mixture", "Prior", "Scores", "Stars", "fit_mixture", "score_stars"]
 
-_RADII = jnp.exp(jnp.linspace(jnp.log(0.03), jnp.log(2.0), 32))  # of the profile, in footprint radii
+_RADII = np.geomspace(0.03, 2.0, 32).astype(np.float32)  # of the profile, in footprint radii
 _MIN_VARIANCE = 1e-9
 _EXCLUDED = 0.02  # kinematic probability under which a star counts as field when profiles are normalised
 
@@ -69,15 +70,14 @@ class Prior(NamedTuple):
 class Scores(NamedTuple):
     """
     Per star, each (n,): ``logit`` of the membership, ``kinematic`` log ratio without position, ``log_profile`` (log of
-    the cluster's surface density over the field's), ``log_field`` density, ``distance2`` (squared Mahalanobis distance
-    from the cluster), ``spatial_gain`` and ``gain`` (log evidence from the profile alone, and of the whole).
+    the cluster's surface density over the field's), ``log_field`` density, ``spatial_gain`` and ``gain`` (log evidence
+    from the profile alone, and of the whole).
     """
 
     logit: jax.Array
     kinematic: jax.Array
     log_profile: jax.Array
     log_field: jax.Array
-    distance2: jax.Array
     spatial_gain: jax.Array
     gain: jax.Array
 
@@ -180,7 +180,7 @@ def _update(stars, model, prior, warm):
     centre = centre * jnp.minimum(1.0, 0.5 / (jnp.sqrt(jnp.sum(centre**2)) + 1e-9))
     excluded = stars.weight * (jax.nn.sigmoid(log_kinematic - log_field) < _EXCLUDED) + 1e-4 * (stars.weight - member)
     excluded = excluded / excluded.sum()
-    profiles = -2 * jnp.log1p(jnp.sum((stars.xy - centre) ** 2, -1) / _RADII[:, None] ** 2)
+    profiles = _log_plummer(stars.xy, centre, _RADII[:, None])
     norms = jnp.log(jnp.exp(profiles) @ excluded + 1e-12)
     allowed = jnp.maximum(prior.largest, _RADII[0]) >= _RADII
     best = jnp.argmax(jnp.where(allowed, profiles @ member - norms * member.sum(), -jnp.inf))
@@ -194,7 +194,7 @@ def _update(stars, model, prior, warm):
     variance = jnp.diagonal(field_scatter, axis1=1, axis2=2)
     near = jnp.exp(-0.5 * jnp.sum((field_mean - mean) ** 2 / (variance + prior.floor), axis=1))
     lift = jnp.maximum(prior.floor * near[:, None] - variance, 0)
-    field_scatter = field_scatter + lift[:, :, None] * jnp.eye(3)
+    field_scatter = field_scatter + lift[:, :, None] * jnp.eye(3, dtype=lift.dtype)
 
     def held(new, old):
         return jnp.where(warm, old, new)
@@ -203,7 +203,7 @@ def _update(stars, model, prior, warm):
         mean=held(mean, model.mean),
         scatter=held(scatter, model.scatter),
         centre=held(centre, model.centre),
-        radius=held(_RADII[best], model.radius),
+        radius=held(jnp.asarray(_RADII)[best], model.radius),
         log_norm=held(norms[best], model.log_norm),
         fraction=jnp.clip(n_members / stars.weight.sum(), 1e-5, 0.95),
         field_mean=field_mean,
@@ -252,10 +252,10 @@ def score_stars(stars, model):
     -------
     scores : Scores
     """
-    cluster, _, profile, log_kinematic, log_components = _expectation(stars, model)
+    _, _, profile, log_kinematic, log_components = _expectation(stars, model)
     log_field = logsumexp(log_components, axis=1)
     kinematic = log_kinematic - log_field
     logit = kinematic + profile
     spatial = jnp.log1p(jax.nn.sigmoid(kinematic) * jnp.expm1(profile))
     gain = jnp.log1p(-model.fraction) + jax.nn.softplus(logit)
-    return Scores(logit, kinematic, profile, log_field - jnp.log1p(-model.fraction), cluster.distance2, spatial, gain)
+    return Scores(logit, kinematic, profile, log_field - jnp.log1p(-model.fraction), spatial, gain)

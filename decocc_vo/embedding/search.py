@@ -95,7 +95,9 @@ def search_clusters(
     peaks = find_peaks(obs, embedding, seed, first=first) if start is None else [_peak_of(obs, start)]
     seconds = {"search": time.perf_counter() - clock}
     fits = fit_candidates(obs, embedding, peaks, seed, threshold)
-    hold = _nearest_first([f for f in fits if not _fault(f, threshold)])
+    hold = [f for f in fits if not _fault(f, threshold)]
+    # The one that was asked for: by its stars, or by where it is.
+    hold = _nearest_first(hold) if start is None else sorted(hold, key=lambda f: -float(start @ f.probability))
     seconds["candidates"] = time.perf_counter() - clock - seconds["search"]
     group = np.full(len(obs), -1, np.int16)
     diagnostics = {"seconds_by_stage": seconds, "peaks": len(peaks)}
@@ -106,7 +108,7 @@ def search_clusters(
     answers = [_answer(fit, obs, seed, photometry) for fit in hold]
     probability = winner.probability
     # One after the other: of a large table all at once would not fit into memory.
-    squares = sum((repeat(winner, seed + 1 + i).probability - probability) ** 2 for i in range(_REPEATS))
+    squares = sum((repeat(winner, seed, number).probability - probability) ** 2 for number in range(_REPEATS))
     spread = np.sqrt(squares / _REPEATS + answers[0][1] ** 2)
     seconds["answers"] = time.perf_counter() - clock - sum(seconds.values())
     velocity = None if winner.perspective is None else winner.perspective.velocity.round(2).tolist()

@@ -12,7 +12,7 @@ and stars with a negative parallax are kept, as they are there.
 References
 ----------
 C. D. Alvaro Yunta, master's thesis, "Machine Learning Tools for Open Cluster Characterization with Gaia DR2 Data".
-Xie, Girshick & Farhadi 2016, ICML 33.
+Xie, Girshick & Farhadi 2016, PMLR 48, 478.
 """
 
 from dataclasses import dataclass

@@ -244,7 +244,7 @@ def cluster(
         )
         iteration = jnp.where(finite, iteration + steps, iteration)
         code = jnp.where(iteration >= max_iterations, _MAX_ITERATIONS, _RUNNING)
-        code = jnp.where(converged, _CONVERGED, jnp.where(finite, code, _DIVERGED))
+        code = jnp.where(converged, _CONVERGED, jnp.where(finite, code, _DIVERGED)).astype(jnp.int32)
         losses = losses.at[update].set(jnp.where(steps > 0, total / jnp.maximum(steps, 1).astype(x.dtype), jnp.nan))
         return trained, state, new_labels, iteration, update + 1, code, losses, changes.at[update].set(change)
 

@@ -36,11 +36,11 @@ class View:
             raise InputError(msg)
         with np.errstate(invalid="ignore"):  # whatever lies behind a mask
             stars = conform(result.table, columns)
-        if "membership_prob" not in stars.colnames:
+        if "membership_prob" not in result.table.colnames:
             msg = "'result' has no column membership_prob in its table; plot what fit() returns"
             raise InputError(msg)
         cluster = result.summary[0] if len(result.summary) else None
-        return cls(stars, floats(stars["membership_prob"]), cluster)
+        return cls(stars, floats(result.table["membership_prob"]), cluster)
 
     def values(self, name):
         return floats(self.stars[name])

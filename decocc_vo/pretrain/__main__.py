@@ -40,7 +40,7 @@ def main(args=None):
     settings = {"networks": options.networks, "steps": options.steps, "labels": not options.simulations_only}
     if options.folds:
         report(cross_validate(examples, options.folds, seed=options.seed, **settings))
-    counts = Counter(item["kind"] for item in examples)
+    counts = Counter(item["kind"] for item in examples if item["kind"] != "real" or str(item["cluster"]))
     if options.simulations_only:
         counts["real"] = counts["copy"] = 0
     save_head(
@@ -50,6 +50,7 @@ def main(args=None):
         simulations=counts["simulation"],
         real_fields=counts["real"],
         copies=counts["copy"],
+        seed=options.seed,
         **settings,
     )
     return 0

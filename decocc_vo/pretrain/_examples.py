@@ -122,7 +122,12 @@ def example(field, region, cluster, seed):
 
 
 def _found(obs, label):
-    """What the head would see of a cluster; None if the mixture does not find it."""
+    """
+    What the head would see of a cluster; None if the mixture does not find it.
+
+    A star that is not scored counts as wrong, so that there are no copies of fields whose lists end long before the
+    cluster does. With them heads were no better, for these fields or others.
+    """
     fit = solve(obs)
     if fit is None or f1(fit.probability >= 0.5, label == 1) < _LOST:
         return None

@@ -290,6 +290,37 @@ class ClusterRegion:
         separation = angular_separation(np.radians(self.ra_deg), np.radians(self.dec_deg), ra, dec)
         return np.degrees(separation) <= self.radius_deg
 
+    def check_stars(self, ra_deg, dec_deg):
+        """
+        Refuse stars that are somewhere else: no circle around them all reaches the region.
+
+        Parameters
+        ----------
+        ra_deg, dec_deg : array-like
+            ICRS positions in degrees.
+
+        Raises
+        ------
+        InputError
+            If there is a position, and the region is away from all of them.
+        """
+        ra, dec = np.radians(_degrees(ra_deg)), np.radians(_degrees(dec_deg))
+        known = np.isfinite(ra) & np.isfinite(dec)
+        if not known.any():
+            return
+        ra, dec = ra[known], dec[known]
+        x, y, z = np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)
+        middle = np.arctan2(y.mean(), x.mean()), np.arctan2(z.mean(), np.hypot(x.mean(), y.mean()))
+        reach = np.degrees(np.max(angular_separation(*middle, ra, dec)))
+        away = np.degrees(angular_separation(np.radians(self.ra_deg), np.radians(self.dec_deg), *middle))
+        if away > reach + self.radius_deg:
+            middle = SkyCoord(*middle, unit="rad")
+            msg = (
+                f"'region' ({self}) is not where the stars are: they lie within {reach:.3g} deg of RA "
+                f"{middle.ra.deg % 360:.4f}, Dec {middle.dec.deg:.4f} deg; give the region of these stars, or none"
+            )
+            raise InputError(msg)
+
 
 def _degrees(values):
     """Degrees as float64; NaN where masked. A unit is heeded, plain numbers are degrees."""

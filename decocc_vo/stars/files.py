@@ -3,12 +3,13 @@
 import gzip
 import logging
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
-from ..columns import COLUMNS, RELEASES, get_release
+from ..columns import COLUMNS, RELEASES, get_release, unused_name
 from ..exceptions import DecoccError, InputError, ServiceError
 
 __all__ = ["read_stars"]
@@ -292,10 +293,14 @@ def _rename(stars, columns):
         if theirs not in stars.colnames:
             msg = f"'columns' says {name} is {theirs!r}, but the file has no such column"
             raise InputError(msg)
+    twice = [theirs for theirs, count in Counter(columns.values()).items() if count > 1]
+    if twice:
+        msg = f"'columns' maps {twice[0]!r} more than once; each column can be one thing only"
+        raise InputError(msg)
     moved = {name: theirs for name, theirs in columns.items() if name != theirs}
     for name in moved:
         if name in stars.colnames and name not in moved.values():
-            stars.rename_column(name, f"{name}_original")
+            stars.rename_column(name, unused_name(stars, name))
     # In two steps, so that two columns can change places.
     for name, theirs in moved.items():
         stars.rename_column(theirs, f"{name} of {theirs}")
