@@ -41,6 +41,26 @@ class DECOCC:
     photometry : bool
         Whether magnitudes and colours take part: a star where no member is in the colour-magnitude diagram is then less
         probable, which is a selection to think of when the diagram itself is studied.
+
+    Raises
+    ------
+    InputError
+        If a setting makes no sense.
+
+    References
+    ----------
+    Bovy, Hogg & Roweis 2011, AnAS 5, 1657: mixtures of noisy data. Xie, Girshick & Farhadi 2016, PMLR 48, 478: deep
+    embedded clustering.
+
+    Examples
+    --------
+    >>> from decocc_vo import DECOCC, ClusterRegion
+    >>> from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
+    >>> region = ClusterRegion.from_text("120 -30", "20arcmin", "made up")
+    >>> stars = inject_cluster(simulate_field(region, 500), region, SimulatedCluster(80, -3.0, 2.0, 1.1, 4.0))
+    >>> result = DECOCC().fit(stars, region)
+    >>> result.found, result.summary["pmra"].round().item()
+    (True, -3.0)
     """
 
     seed: int = 0
@@ -142,6 +162,11 @@ class ThesisDECOCC:
         Width of the network's widest layer: 200, 60 or 40 in the thesis, by hand.
     quantile : float
         Stars of the group outside this quantile of parallax, at either end, are filtered out; 0 keeps all.
+
+    Raises
+    ------
+    InputError
+        If a setting makes no sense.
     """
 
     n_clusters: int | None = None

@@ -154,6 +154,15 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
         The field's usable rows and the members, with the column ``is_member`` (int16); identifiers of members are
         negative.
 
+    Raises
+    ------
+    InputError
+        If fewer than ten stars of the field have magnitudes, or the cluster lies outside the footprint.
+
+    Notes
+    -----
+    Members move in parallel on the tangent plane: there is no perspective.
+
     Examples
     --------
     >>> from decocc_vo import ClusterRegion

@@ -149,70 +149,32 @@ def context_features(fit, obs, seed=0):
         Finite, float64.
     """
     scores, model, embedding = fit.scores, fit.model, fit.embedding
-    probability = fit.probability
     near = np.flatnonzero(scores.logit > NEAR)
-    radius = float(model.radius)
-    r = np.hypot(*(embedding.sky - model.centre).T)
-    z, scatter = embedding.z, np.diag(model.scatter).astype(float)
+    radius, r = float(model.radius), np.hypot(*(embedding.sky - model.centre).T)[near]
+    scatter = np.diag(model.scatter).astype(float)
     error = np.sqrt(np.einsum("nii->ni", embedding.z_cov[near]))
 
     # Mahalanobis distance in motion, and the parallax's residual, from scatter and errors together.
-    offset, cov = z[near] - model.mean, embedding.z_cov[near] + model.scatter
+    offset, cov = embedding.z[near] - model.mean, embedding.z_cov[near] + model.scatter
     motion2 = np.einsum("ni,ni->n", offset[:, :2], np.linalg.solve(cov[:, :2, :2], offset[:, :2, None])[..., 0])
     parallax = offset[:, 2] / np.sqrt(cov[:, 2, 2])
 
-    # Neighbours at the star's own resolution in the embedding: near the cluster's centre, around it, and outside.
-    excluded = scores.kinematic < -4
-    profile = np.exp(scores.log_profile)
-    inner = r < radius
-    outer = profile < max(0.3, float(np.quantile(profile, 0.3)))
-    zones = np.stack([inner, ~inner & ~outer, outer], axis=1).astype(float)
-    area = np.array([np.mean(zone[excluded]) if excluded.any() else 1.0 for zone in zones.T])
-    stands_for = _sample(near, len(z), seed)
-    variance = error**2 + scatter
-    # A rival's stars, where there is one, are neither members nor field.
-    counted = np.concatenate([zones * fit.free[:, None], probability[:, None]], axis=1) * stands_for[:, None]
-    sample = np.flatnonzero(stands_for)
-    sums = np.maximum(_kernel_sums(z[near], variance, z[sample], counted[sample]) - counted[near], 0)
-    counts, area = sums[:, :3], area + 1e-3
-    density = (counts + 0.3 * area) / area
-    # What the field's model expects of such a kernel, a star of the whole footprint.
-    stars = fit.free.sum()
-    expected = stars * np.exp(scores.log_field[near]) * np.sqrt((2 * np.pi) ** 3 * np.prod(variance, axis=1)) + 0.3
+    stands_for = _sample(near, len(obs), seed)
+    density, expected, neighbours = _neighbours(fit, near, stands_for)
+    probability = fit.probability
     colour_ratio, colour_count, colour_known = _colour_features(
         near, probability, fit.free - probability, obs.mag, obs.colour, stands_for
     )
-
-    total = probability.sum()
     mag = np.where(np.isfinite(obs.mag), obs.mag, np.nanmedian(obs.mag) if np.isfinite(obs.mag).any() else 0.0)
     rank = np.searchsorted(np.sort(mag), mag[near]) / len(mag) if np.ptp(mag) > 0 else np.full(len(near), 0.5)
     middle = np.average(mag, weights=probability + 1e-9)
-    median_error = np.median(error, axis=0) if len(near) else np.ones(3)
-    # Field stars in the volume of the embedding that the members fill.
-    weight = probability + 1e-9
-    spread = np.average(_usual(np.einsum("nii->ni", embedding.z_cov), weight), axis=0, weights=weight) + scatter
-    rivals = stars * np.exp(np.average(scores.log_field, weights=weight)) * np.sqrt((2 * np.pi) ** 3 * np.prod(spread))
-    nearest = max(float(fit.mean[2]), 0.02)
-    parsec = np.radians(embedding.footprint / 60) * 1000 / nearest
-    field = (
-        np.log1p(total),
-        np.log(stars),
-        np.log(total / stars + 1e-6),
-        np.log(radius),
-        np.sum(probability * (1 - probability)) / (total + 1),
-        np.mean(np.log(np.sqrt(scatter) / median_error)),
-        np.log(max(float(fit.free @ scores.gain), 1.0) / (total + 1)),
-        np.log((np.sum(probability > 0.9) + 1) / (total + 1)),
-        np.log(nearest),
-        np.log((total + 0.3) / (rivals + 0.3)),
-    )
     columns = (
         scores.logit[near],
         scores.kinematic[near],
         scores.log_field[near],
         scores.log_profile[near],
-        np.log(r[near] / radius + 0.05),
-        r[near],
+        np.log(r / radius + 0.05),
+        r,
         np.minimum(motion2, 30),
         np.clip(parallax, -6, 6),
         np.mean(np.log(error[:, :2] / np.sqrt(scatter[:2])), axis=1),
@@ -226,12 +188,70 @@ def context_features(fit, obs, seed=0):
         colour_ratio,
         colour_count,
         colour_known,
-        np.log(sums[:, 3] + 0.3),
+        np.log(neighbours + 0.3),
         np.nan_to_num(np.clip(np.log(np.maximum(obs.ruwe[near], 0.1)), -0.3, 1.5)),
-        np.log(parsec * r[near] + 0.1),
-        *(np.full(len(near), value) for value in field),
+        np.log(_parsec(fit) * r + 0.1),
+        *(np.full(len(near), value) for value in _field_features(fit, error)),
     )
     return near, np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=20.0, neginf=-20.0)
+
+
+def _neighbours(fit, near, stands_for):
+    """
+    Count each star's neighbours at its own resolution in the embedding.
+
+    Density near the cluster's centre, around it, and outside, (m, 3); the density that the field's model expects, and
+    the members among the neighbours, (m,).
+    """
+    scores, model, embedding = fit.scores, fit.model, fit.embedding
+    z, probability, r = embedding.z, fit.probability, np.hypot(*(embedding.sky - model.centre).T)
+    excluded, profile = scores.kinematic < -4, np.exp(scores.log_profile)
+    inner = r < float(model.radius)
+    outer = profile < max(0.3, float(np.quantile(profile, 0.3)))
+    zones = np.stack([inner, ~inner & ~outer, outer], axis=1).astype(float)
+    area = np.array([np.mean(zone[excluded]) if excluded.any() else 1.0 for zone in zones.T]) + 1e-3
+    variance = np.einsum("nii->ni", embedding.z_cov[near]) + np.diag(model.scatter).astype(float)
+    # A rival's stars, where there is one, are neither members nor field.
+    counted = np.concatenate([zones * fit.free[:, None], probability[:, None]], axis=1) * stands_for[:, None]
+    sample = np.flatnonzero(stands_for)
+    sums = np.maximum(_kernel_sums(z[near], variance, z[sample], counted[sample]) - counted[near], 0)
+    kernel = np.sqrt((2 * np.pi) ** 3 * np.prod(variance, axis=1))
+    expected = fit.free.sum() * np.exp(scores.log_field[near]) * kernel + 0.3  # a star of the whole footprint
+    return (sums[:, :3] + 0.3 * area) / area, expected, sums[:, 3]
+
+
+def _nearest(fit):
+    """Parallax of the cluster in mas, not below that of any."""
+    return max(float(fit.mean[2]), 0.02)
+
+
+def _parsec(fit):
+    """Footprint radius at the cluster's distance, in pc."""
+    return np.radians(fit.embedding.footprint / 60) * 1000 / _nearest(fit)
+
+
+def _field_features(fit, error):
+    """What is the same for all stars; ``error`` (m, 3) are those of the stars that may be members."""
+    scores, model, embedding = fit.scores, fit.model, fit.embedding
+    probability, scatter = fit.probability, np.diag(model.scatter).astype(float)
+    total, stars = probability.sum(), fit.free.sum()
+    median_error = np.median(error, axis=0) if len(error) else np.ones(3)
+    # Field stars in the volume of the embedding that the members fill.
+    weight = probability + 1e-9
+    spread = np.average(_usual(np.einsum("nii->ni", embedding.z_cov), weight), axis=0, weights=weight) + scatter
+    rivals = stars * np.exp(np.average(scores.log_field, weights=weight)) * np.sqrt((2 * np.pi) ** 3 * np.prod(spread))
+    return (
+        np.log1p(total),
+        np.log(stars),
+        np.log(total / stars + 1e-6),
+        np.log(float(model.radius)),
+        np.sum(probability * (1 - probability)) / (total + 1),
+        np.mean(np.log(np.sqrt(scatter) / median_error)),
+        np.log(max(float(fit.free @ scores.gain), 1.0) / (total + 1)),
+        np.log((np.sum(probability > 0.9) + 1) / (total + 1)),
+        np.log(_nearest(fit)),
+        np.log((total + 0.3) / (rivals + 0.3)),
+    )
 
 
 def without_photometry(features):

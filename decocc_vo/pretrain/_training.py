@@ -134,6 +134,9 @@ def reliability(truth, probability):
 
 def report(simulated):
     """Print how the head does on exact truth, beside the mixture alone."""
+    if not simulated:
+        print("no simulation was kept from the training, so there is nothing to say of exact truth")
+        return
     for name, column in (("mixture", 1), ("with the head", 2)):
         scores, totals = [], []
         for item in simulated:
