@@ -344,7 +344,7 @@ def requires(stars, used, minimum):
         missing = [np.ma.getmaskarray(stars[name]) for name in ASTROMETRY]
         lacking = [f"{name} in {rows.sum()}" for name, rows in zip(ASTROMETRY, missing, strict=True) if rows.any()]
         why = [f"values are missing: {', '.join(lacking)}"] if lacking else []
-        repeated = len(stars) - int(np.any(missing, axis=0).sum()) - len(usable_rows(stars).nonzero()[0])
+        repeated = int(np.sum(~np.any(missing, axis=0)) - np.sum(usable_rows(stars)))
         if repeated:
             why.append(f"'source_id' repeats in {repeated} row{'s' * (repeated != 1)}, and each star counts once")
         msg = (

@@ -235,7 +235,7 @@ def test_unknown_first_clusterings_are_refused(settings):
         DECOCC(**settings)
 
 
-def test_the_users_float64_of_jax_changes_nothing(made_up):
+def test_the_users_float64_of_jax_changes_nothing():
     """JAX_ENABLE_X64 is set in many an astronomer's shell."""
     code = (
         "from decocc_vo import DECOCC, ClusterRegion\n"

@@ -5,7 +5,7 @@ Every column the package reads or writes is described once, in `COLUMNS`, and ev
 `RELEASES`.  `conform` is the door: a table is checked there once against the registry.
 """
 
-from ._door import canonical_order, conform, floats, unused_name, usable_rows
+from ._door import canonical_order, check_mapping, conform, floats, unused_name, usable_rows
 from ._errors import expected_errors, magnitudes, standard_errors
 from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, RESULTS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
@@ -21,6 +21,7 @@ __all__ = [
     "Release",
     "Service",
     "canonical_order",
+    "check_mapping",
     "conform",
     "describe",
     "expected_errors",

@@ -20,6 +20,21 @@ def _kind(column):
     return getattr(getattr(column, "dtype", None), "kind", "O")
 
 
+def check_mapping(columns, names):
+    """Refuse a mapping of registry names to a table's own that knows others than ``names``, or a column twice."""
+    if not isinstance(columns, Mapping):
+        msg = f"'columns' must map registry names to the table's own, as {{'pmra': 'pmRA'}}, not {columns!r}"
+        raise InputError(msg)
+    for name in columns:
+        if name not in names:
+            msg = f"'columns' maps {name!r}, which is no registry name; use names of decocc_vo.COLUMNS as keys"
+            raise InputError(msg)
+    for theirs, count in Counter(columns.values()).items():
+        if count > 1:
+            msg = f"'columns' maps {theirs!r} more than once; each column can be one thing only"
+            raise InputError(msg)
+
+
 def _find_names(table, mapping):
     """
     Registry name -> name in the table: as the user says, else the same, else another case or an alias.
@@ -29,17 +44,7 @@ def _find_names(table, mapping):
     """
     names = table.colnames
     wanted = {name: info for name, info in COLUMNS.items() if name not in RESULTS}
-    if not isinstance(mapping, Mapping):
-        msg = f"'columns' must map registry names to the table's own, as {{'pmra': 'pmRA'}}, not {mapping!r}"
-        raise InputError(msg)
-    unknown = [key for key in mapping if key not in wanted]
-    if unknown:
-        msg = f"'columns' maps {unknown[0]!r}, which is no registry name; use names of decocc_vo.COLUMNS as keys"
-        raise InputError(msg)
-    twice = [theirs for theirs, count in Counter(mapping.values()).items() if count > 1]
-    if twice:
-        msg = f"'columns' maps {twice[0]!r} more than once; each column can be one thing only"
-        raise InputError(msg)
+    check_mapping(mapping, wanted)
     lower = {}
     for name in names:
         if name.lower() in wanted or _kind(table[name]) in "iuf":

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .candidates import thin_apart
-from .detection import bucket, pad, slices
+from .padding import bucket, pad, slices
 
 __all__ = ["FEATURES", "NEAR", "context_features", "without_photometry"]
 

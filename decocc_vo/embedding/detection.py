@@ -7,12 +7,10 @@ import numpy as np
 from .candidates import intrinsic_dispersion, thin, thin_apart
 from .features import arcsinh_features
 from .mixture import Mixture, Prior, Scores, Stars, fit_mixture, score_stars
+from .padding import AT_A_TIME, bucket, pad, slices
 from .perspective import AU_YR, Perspective, fit_perspective
 
 __all__ = ["Embedding", "Fit", "again", "evidence", "fit_peak", "refine", "repeat", "significance", "straighten"]
-
-AT_A_TIME = 65_536
-"""Stars that are scored or corrected at a time: the device's memory does not grow with the table."""
 
 _COMPONENTS = 8  # Gaussians of the field
 _CANDIDATE_STARS, _FINAL_STARS = 8_000, 15_000  # that a fit sees at most; the others are thinned and weighted
@@ -140,26 +138,6 @@ def _group(z, seed):
     k = min(_COMPONENTS, len(np.unique(z[rows], axis=0)))
     starts = int(np.clip(_STARTS // max(len(rows), 1), 2, 40))
     return rows, KMeans(k, n_init=starts, random_state=seed).fit_predict(z[rows])
-
-
-def bucket(n, smallest=1024):
-    """Rows a table is padded to, so that tables of similar size share one compiled program."""
-    size = smallest
-    while size < n:
-        size *= 2
-    return size
-
-
-def slices(n, size):
-    """Parts of ``n`` rows, of ``size`` each but for the last."""
-    return [slice(first, first + size) for first in range(0, n, size)]
-
-
-def pad(array, n, value=0.0):
-    """Append rows of ``value`` up to ``n``; to float32."""
-    array = np.asarray(array, np.float32)
-    missing = n - len(array)
-    return np.concatenate([array, np.full((missing, *array.shape[1:]), value, np.float32)]) if missing else array
 
 
 def _device_stars(embedding, rows, weight, n):

@@ -21,7 +21,7 @@ from flax import nnx
 
 from ..exceptions import InputError
 from .context import FEATURES
-from .detection import AT_A_TIME, bucket, pad, slices
+from .padding import AT_A_TIME, bucket, pad, slices
 
 __all__ = ["Head", "HeadWeights", "agreed", "correct", "embed", "load_head", "save_head", "train_heads"]
 

@@ -5,7 +5,7 @@ from astropy.coordinates import angular_separation
 
 from ..exceptions import InputError
 
-__all__ = ["footprint"]
+__all__ = ["footprint", "unit_vectors"]
 
 # Stars the radius leaves out at most: a stray row must not blow up the cone.
 _HELD = 0.999
@@ -25,7 +25,7 @@ def footprint(lon, lat):
         msg = "'stars' holds no position; fill ra and dec"
         raise InputError(msg)
     lon, lat = lon[good], lat[good]
-    vectors = _unit_vectors(lon, lat)
+    vectors = unit_vectors(lon, lat)
     mean = vectors.mean(axis=0)
     if np.linalg.norm(mean) < 0.5:  # a cone of 60 deg, evenly filled, has 0.75
         msg = "'stars' spread over more of the sky than one cone can hold; give a center and a radius"
@@ -40,7 +40,8 @@ def footprint(lon, lat):
     return lon0, lat0, radius
 
 
-def _unit_vectors(lon, lat):
+def unit_vectors(lon, lat):
+    """Directions of positions in radians, shape (n, 3)."""
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 

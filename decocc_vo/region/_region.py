@@ -10,7 +10,7 @@ from astropy.coordinates import SkyCoord, angular_separation
 from ..columns import conform, floats
 from ..config import conf
 from ..exceptions import InputError
-from ._footprint import footprint
+from ._footprint import footprint, unit_vectors
 from ._names import advice, find_offline, find_online
 from ._text import parse_position, parse_radius
 
@@ -309,8 +309,8 @@ class ClusterRegion:
         if not known.any():
             return
         ra, dec = ra[known], dec[known]
-        x, y, z = np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)
-        middle = np.arctan2(y.mean(), x.mean()), np.arctan2(z.mean(), np.hypot(x.mean(), y.mean()))
+        x, y, z = unit_vectors(ra, dec).mean(axis=0)
+        middle = np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))
         reach = np.degrees(np.max(angular_separation(*middle, ra, dec)))
         away = np.degrees(angular_separation(np.radians(self.ra_deg), np.radians(self.dec_deg), *middle))
         if away > reach + self.radius_deg:

@@ -3,13 +3,12 @@
 import gzip
 import logging
 import warnings
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
-from ..columns import COLUMNS, RELEASES, get_release, unused_name
+from ..columns import COLUMNS, RELEASES, check_mapping, get_release, unused_name
 from ..exceptions import DecoccError, InputError, ServiceError
 
 __all__ = ["read_stars"]
@@ -97,7 +96,7 @@ def read_stars(path, columns=None, release=None):
             msg = f"{path.name!r} is incomplete ({text}); fetch it again"
             raise ServiceError(msg)
         log.debug("%s: %s", path.name, text)
-    _rename(stars, dict(columns or {}))
+    _rename(stars, columns or {})
     for name in set(stars.colnames) & set(COLUMNS):
         _fill_in(stars[name], COLUMNS[name])
     _state_release(stars, known)
@@ -286,17 +285,11 @@ _READERS = {
 
 
 def _rename(stars, columns):
+    check_mapping(columns, COLUMNS)
     for name, theirs in columns.items():
-        if name not in COLUMNS:
-            msg = f"'columns' maps {name!r}, which is no registry name; use names of decocc_vo.COLUMNS as keys"
-            raise InputError(msg)
         if theirs not in stars.colnames:
             msg = f"'columns' says {name} is {theirs!r}, but the file has no such column"
             raise InputError(msg)
-    twice = [theirs for theirs, count in Counter(columns.values()).items() if count > 1]
-    if twice:
-        msg = f"'columns' maps {twice[0]!r} more than once; each column can be one thing only"
-        raise InputError(msg)
     moved = {name: theirs for name, theirs in columns.items() if name != theirs}
     for name in moved:
         if name in stars.colnames and name not in moved.values():
