@@ -345,9 +345,13 @@ def test_a_column_new_in_the_registry_is_added(store, url, monkeypatch):
     assert_same(store.query_region(cone(), "gaia_dr3", columns=COLUMNS), stars_in(cone()))
 
 
-def test_what_is_no_archive(tmp_path):
+def test_what_is_no_postgresql_url():
+    pytest.importorskip("psycopg", reason="needs the extra decocc_vo[postgres]")
     with pytest.raises(InputError, match="no PostgreSQL URL"):
         StarArchive("postgresql://me@here:port/x")
+
+
+def test_what_is_no_archive(tmp_path):
     with pytest.raises(InputError, match="'archive' must be"):
         StarArchive("mysql://x/y")
     (tmp_path / "text.duckdb").write_text("this is no database, only some words that go on for a while\n" * 99)
