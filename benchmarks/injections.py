@@ -2,7 +2,7 @@
 Exact truth: clusters injected into real fields without theirs, and fields in which there is none.
 
     python benchmarks/injections.py FIELDS [--clusters 500] [--sizes 10,3000] [--nulls 300] [--pairs 60] [--jobs N]
-        [--seed N] [--output FILE.json]
+        [--wide N] [--seed N] [--output FILE.json]
 
 Each field of FIELDS loses its listed and probable members, and its positions are dealt out anew. A cluster of 10 to
 3000 stars, or as ``--sizes`` says, at 50 pc to 10 kpc, half to 0.3 % of all stars, is put into it, and
@@ -10,7 +10,9 @@ Each field of FIELDS loses its listed and probable members, and its positions ar
 detection, F1, the reliability of the probabilities, and the sum of p, by size. Nulls are the same fields without a
 cluster, simulated fields, and the real fields with their members removed but all positions as they were: the largest
 significance each reaches, and how many hold a candidate at the default threshold. Pairs are two clusters of one
-distance and motion, within 0.1 mas/yr, in such a field: how many come back as two.
+distance and motion, within 0.1 mas/yr, in such a field: how many come back as two. Wide are clusters of 15 to 300 stars
+at 50 to 400 pc in simulated fields of 2 to 10 degrees and 10 000 to 50 000 stars, found with their perspective and,
+beside, with that left out.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from unittest.mock import patch
 
 import astropy.units as u
 import numpy as np
@@ -30,6 +33,7 @@ from astropy.coordinates import SkyCoord
 from astropy.utils.exceptions import AstropyUserWarning
 
 from decocc_vo import DECOCC, ClusterRegion, InputError
+from decocc_vo.embedding import search
 from decocc_vo.pretrain import draw_cluster, f1, read_field, read_truth, reliability, simulated, without_cluster
 from decocc_vo.simulate import inject_cluster, shuffle_positions, simulate_field
 
@@ -193,6 +197,58 @@ def run_pair(seed, index):
     }
 
 
+def wide_cluster(rng):
+    """A cluster near by in a simulated field of some degrees: stars, region, who is a member, and the cluster."""
+    place = SkyCoord(rng.uniform(0, 360), np.degrees(np.arcsin(rng.uniform(-1, 1))), unit="deg")
+    region = ClusterRegion(place, float(np.exp(rng.uniform(*np.log([120, 600])))) * u.arcmin)
+    field = simulate_field(region, int(np.exp(rng.uniform(*np.log([10_000, 50_000])))), int(rng.integers(2**31)))
+    members = int(np.exp(rng.uniform(*np.log([15, 300]))))
+    cluster = draw_cluster(field, region, rng, members=members, distances=(50.0, 400.0))
+    # It fills a good part of the field, if it can: no cluster's scale radius is much above 10 pc.
+    largest = np.degrees(10 * cluster.parallax / 1000) * 60
+    share = rng.uniform(0.15, 0.5)
+    cluster = replace(cluster, radius=max(cluster.radius, share * min(region.radius.to_value("arcmin"), largest)))
+    stars, truth, _ = simulated(field, region, cluster, int(rng.integers(2**31)))
+    return stars, region, truth == 1, cluster
+
+
+def run_wide(seed, index):
+    """F1 of a cluster near by in a wide field, with its perspective and without: dict, or None if it cannot be."""
+    rng = np.random.default_rng([seed, 5, index])
+    try:
+        stars, region, truth, cluster = wide_cluster(rng)
+    except InputError:  # a draw that fell outside the footprint
+        return None
+    p = np.ma.filled(DECOCC().fit(stars, region).table["membership_prob"], 0.0)
+    with patch.object(search, "straighten", lambda fit, *_: fit):
+        flat = np.ma.filled(DECOCC().fit(stars, region).table["membership_prob"], 0.0)
+    return {
+        "stars": len(stars),
+        "members": int(truth.sum()),
+        "parallax": cluster.parallax,
+        "radius": cluster.radius,
+        "footprint": region.radius.to_value("arcmin"),
+        "radial_velocity": cluster.radial_velocity,
+        "f1": float(f1(p >= 0.5, truth)),
+        "f1_without": float(f1(flat >= 0.5, truth)),
+        "sum_p": float(p.sum()),
+    }
+
+
+def report_wide(rows):
+    """Print how clusters near by do in wide fields, with their perspective and without."""
+    scores, without = (np.array([row[key] for row in rows]) for key in ("f1", "f1_without"))
+    total = np.array([row["sum_p"] / row["members"] for row in rows])
+    for name, values in (("with", scores), ("without", without)):
+        print(
+            f"{len(rows)} clusters near by in wide fields, {name} perspective: mean F1 {values.mean():.4f}, worst "
+            f"{values.min():.3f}, {np.sum(values < 0.3)} lost"
+        )
+    gain = scores - without
+    print(f"  difference {gain.mean():+.4f} +/- {gain.std(ddof=1) / np.sqrt(len(gain)):.4f}")
+    print(f"  sum of p within 10 % in {np.mean(np.abs(total - 1) < 0.1):.1%}")
+
+
 def report_pairs(rows):
     """Print how many pairs come back as two, by their distance in the sum of their radii."""
     apart = np.array([row["apart"] / sum(row["radii"]) for row in rows])
@@ -298,6 +354,7 @@ def main(args=None):
     """Parse the command line and run."""
     arguments = parser(__doc__, clusters=500, nulls=300, sizes=[10, 3000])
     arguments.add_argument("--pairs", type=int, default=60)
+    arguments.add_argument("--wide", type=int, default=60)
     arguments.add_argument("--output", type=Path)
     options = arguments.parse_args(args)
     backgrounds = empty_fields(options.fields, options.jobs)
@@ -318,9 +375,14 @@ def main(args=None):
         pairs = answers(jobs, partial(run_pair, options.seed), options.pairs)
         if pairs:
             report_pairs(pairs)
+        wide = answers(jobs, partial(run_wide, options.seed), options.wide)
+        if wide:
+            report_wide(wide)
     if options.output:
         rows = [{key: value for key, value in row.items() if key not in ("truth", "p")} for row in rows]
-        options.output.write_text(json.dumps({"clusters": rows, "nulls": nulls, "pairs": pairs}, indent=1))
+        options.output.write_text(
+            json.dumps({"clusters": rows, "nulls": nulls, "pairs": pairs, "wide": wide}, indent=1)
+        )
     return 0
 
 

@@ -7,10 +7,17 @@ field star of the same magnitude, so that a field keeps the properties of its su
 
 from dataclasses import dataclass
 
+import astropy.units as u
 import numpy as np
+from astropy.coordinates import (
+    CartesianDifferential,
+    Distance,
+    SphericalCosLatDifferential,
+    SphericalRepresentation,
+)
 from astropy.table import Table, vstack
 
-from .columns import CORRELATIONS, conform, floats, usable_rows
+from .columns import conform, correlations, expected_errors, floats, standard_errors, usable_rows
 from .exceptions import InputError
 
 __all__ = ["SimulatedCluster", "inject_cluster", "shuffle_positions", "simulate_field"]
@@ -22,8 +29,6 @@ _AU_YR = 4.740470463  # km/s of one au a year
 _MAIN_SEQUENCE_G = (-3.0, -1.0, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 9.5, 10.5, 11.5, 13.0, 15.0)
 _MAIN_SEQUENCE_COLOUR = (-0.35, -0.2, -0.05, 0.1, 0.35, 0.57, 0.78, 0.97, 1.25, 1.6, 1.9, 2.15, 2.45, 2.75, 3.3, 4.4)
 _GIANT_G, _GIANT_COLOUR = 0.5, 1.25  # red clump
-_ERROR_G = (6.0, 13.0, 15.0, 16.0, 17.0, 18.0, 19.0, 20.0, 21.0)
-_ERROR = (0.025, 0.016, 0.027, 0.042, 0.07, 0.13, 0.24, 0.5, 1.1)
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class SimulatedCluster:
     n_members : int
         Stars in the table, whatever their magnitude.
     pmra, pmdec, parallax : float
-        Mean motion [mas/yr] and parallax [mas].
+        Mean motion [mas/yr] and parallax [mas], at its centre.
     radius : float
         Scale radius of the profile [arcmin].
     xi, eta : float
@@ -57,6 +62,8 @@ class SimulatedCluster:
         In G [mag]; the reddening of BP-RP is 0.42 times that.
     error_scale, outliers : float
         True errors over the published ones, and the fraction of stars with errors 1.5 to 2.5 times as large again.
+    radial_velocity : float
+        Mean radial velocity at its centre [km/s]: in a wide field it changes the proper motions.
     """
 
     n_members: int
@@ -76,6 +83,7 @@ class SimulatedCluster:
     extinction: float = 0.3
     error_scale: float = 1.05
     outliers: float = 0.03
+    radial_velocity: float = 0.0
 
     def __post_init__(self):
         if self.n_members < 1 or self.parallax <= 0 or self.radius <= 0 or not 0 < self.axis_ratio <= 1:
@@ -161,7 +169,8 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
 
     Notes
     -----
-    Members move in parallel on the tangent plane: there is no perspective.
+    Members share one space velocity, whose projection on each star's own tangent plane, at its own distance, is its
+    proper motion; the dispersion comes on top of it.
 
     Examples
     --------
@@ -201,8 +210,9 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
     noise = _noise(members, rng) * cluster.error_scale
     noise *= np.where(rng.uniform(0, 1, n) < cluster.outliers, rng.uniform(1.5, 2.5, n), 1.0)[:, None]
     members["ra"], members["dec"] = _offset_to_sky(region, xi, eta)
-    members["pmra"] = cluster.pmra * parallax / cluster.parallax + motion[:, 0] + noise[:, 0]
-    members["pmdec"] = cluster.pmdec * parallax / cluster.parallax + motion[:, 1] + noise[:, 1]
+    motion += _projected(region, cluster, floats(members["ra"]), floats(members["dec"]), parallax)
+    members["pmra"] = motion[:, 0] + noise[:, 0]
+    members["pmdec"] = motion[:, 1] + noise[:, 1]
     members["parallax"] = parallax + noise[:, 2]
     members["phot_g_mean_mag"] = g.astype(np.float32)
     if "bp_rp" in members.colnames:
@@ -214,6 +224,20 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
     stars = vstack([field, members], metadata_conflicts="silent")
     stars.meta = dict(field.meta)
     return stars
+
+
+def _projected(region, cluster, ra, dec, parallax):
+    """Proper motions of the cluster's mean space velocity at places [deg] and parallaxes [mas]: shape (n, 2)."""
+    lon, lat = _offset_to_sky(region, cluster.xi, cluster.eta)
+    centre = SphericalRepresentation(lon * u.deg, lat * u.deg, Distance(parallax=cluster.parallax * u.mas))
+    pmra, pmdec = cluster.pmra * u.mas / u.yr, cluster.pmdec * u.mas / u.yr
+    mean = SphericalCosLatDifferential(pmra, pmdec, cluster.radial_velocity * u.km / u.s)
+    velocity = mean.represent_as(CartesianDifferential, base=centre)
+    stars = SphericalRepresentation(ra * u.deg, dec * u.deg, Distance(parallax=parallax * u.mas))
+    motion = velocity.represent_as(SphericalCosLatDifferential, base=stars)
+    return np.stack(
+        [m.to_value("mas/yr", u.dimensionless_angles()) for m in (motion.d_lon_coslat, motion.d_lat)], axis=1
+    )
 
 
 def _positions(cluster, rng, n, inside):
@@ -234,22 +258,8 @@ def _positions(cluster, rng, n, inside):
 
 def _noise(stars, rng):
     """Draw pmra, pmdec, parallax errors from each star's covariance, published or typical for its magnitude."""
-    typical = np.interp(floats(stars["phot_g_mean_mag"]), _ERROR_G, _ERROR)
-    sigma = np.stack(
-        [
-            np.where(np.isfinite(e), e, typical)
-            for e in (
-                floats(stars[f"{name}_error"]) if f"{name}_error" in stars.colnames else np.full(len(stars), np.nan)
-                for name in ("pmra", "pmdec", "parallax")
-            )
-        ],
-        axis=1,
-    )
-    matrix = np.tile(np.eye(3), (len(stars), 1, 1))
-    for (i, j), name in zip(((0, 1), (0, 2), (1, 2)), CORRELATIONS, strict=True):
-        if name in stars.colnames:
-            matrix[:, i, j] = matrix[:, j, i] = np.clip(np.nan_to_num(floats(stars[name])), -0.95, 0.95)
-    return np.einsum("nij,nj->ni", np.linalg.cholesky(matrix + 1e-6 * np.eye(3)), rng.normal(0, 1, sigma.shape)) * sigma
+    root = np.linalg.cholesky(correlations(stars))
+    return np.einsum("nij,nj->ni", root, rng.normal(0, 1, (len(stars), 3))) * standard_errors(stars)
 
 
 def shuffle_positions(stars, seed=0):
@@ -322,18 +332,19 @@ def simulate_field(region, n_stars, seed=0, limits=(8.0, 18.0)):
     distance = np.clip(rng.gamma(3.0, 0.45, n_stars) * 10 ** (0.12 * (g - 15)), 0.05, 15)
     drift = rng.normal(0, 15, 2)
     motion = (drift + rng.normal(0, 35, (n_stars, 2))) / distance[:, None] / _AU_YR
-    error = np.interp(g, _ERROR_G, _ERROR)
+    error = expected_errors(g)
+    noise = rng.normal(0, error)
     stars = Table(
         {
             "source_id": np.arange(1, n_stars + 1),
             "ra": ra,
             "dec": dec,
-            "parallax": 1 / distance + rng.normal(0, error),
-            "parallax_error": error,
-            "pmra": motion[:, 0] + rng.normal(0, error),
-            "pmra_error": error,
-            "pmdec": motion[:, 1] + rng.normal(0, error),
-            "pmdec_error": error,
+            "parallax": 1 / distance + noise[:, 2],
+            "parallax_error": error[:, 2],
+            "pmra": motion[:, 0] + noise[:, 0],
+            "pmra_error": error[:, 0],
+            "pmdec": motion[:, 1] + noise[:, 1],
+            "pmdec_error": error[:, 1],
             "phot_g_mean_mag": g,
             "bp_rp": rng.gamma(6.0, 0.18, n_stars) + 0.2,
         },

@@ -120,3 +120,16 @@ def test_answers_about_injected_clusters(benchmark, capsys):
     told = capsys.readouterr().out
     assert "over 6 in 1" in told
     assert "made up: 1, significance 9.0 to 9.0" in told
+
+
+def test_clusters_near_by_in_wide_fields(benchmark, capsys):
+    injections = benchmark("injections")
+    row = injections.run_wide(0, 0)
+    assert row["f1"] > 0.9
+    assert row["f1_without"] <= row["f1"]
+    assert 15 <= row["members"] <= 300
+    assert 120 <= row["footprint"] <= 600
+    injections.report_wide([row, row | {"f1": 0.9, "f1_without": 0.2}])
+    told = capsys.readouterr().out
+    assert f", with perspective: mean F1 {(row['f1'] + 0.9) / 2:.4f}, worst 0.900, 0 lost" in told
+    assert f", without perspective: mean F1 {(row['f1_without'] + 0.2) / 2:.4f}, worst 0.200, 1 lost" in told

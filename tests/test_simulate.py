@@ -19,6 +19,7 @@ from decocc_vo.simulate import (
 )
 
 REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 60 * u.arcmin)
+WIDE = ClusterRegion(SkyCoord(120.0, -60.0, unit="deg"), 600 * u.arcmin)
 AU_YR = 4.740470463
 
 
@@ -70,6 +71,53 @@ def test_errors_are_drawn_from_the_published_ones(field):
         pull = (floats(own[name]) - value) / floats(own[f"{name}_error"])
         assert np.std(pull) == pytest.approx(1.3, rel=0.05)
         assert np.mean(pull) == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("radial_velocity", [0.0, -45.0])
+def test_members_share_one_space_velocity(radial_velocity):
+    """Over a wide field their proper motions differ, each in its own triad; the mean is the centre's."""
+    asked = cluster(
+        n=500,
+        pmra=-30.0,
+        pmdec=20.0,
+        parallax=10.0,
+        radius=150.0,
+        xi=100.0,
+        eta=-80.0,
+        dispersion=0.0,
+        binaries=0.0,
+        error_scale=1e-9,
+        radial_velocity=radial_velocity,
+    )
+    own = members(inject_cluster(simulate_field(WIDE, 500), WIDE, asked, seed=1))
+    # With the radial velocity that the space velocity has there, each member's velocity is the centre's.
+    lon, lat = _offset_to_sky(WIDE, asked.xi, asked.eta)
+    motion = {"pm_ra_cosdec": asked.pmra * u.mas / u.yr, "pm_dec": asked.pmdec * u.mas / u.yr}
+    centre = SkyCoord(
+        lon * u.deg, lat * u.deg, distance=100 * u.pc, radial_velocity=radial_velocity * u.km / u.s, **motion
+    )
+    velocity = centre.velocity.d_xyz.to_value("km/s")
+    places = SkyCoord(floats(own["ra"]) * u.deg, floats(own["dec"]) * u.deg)
+    radial = velocity @ places.cartesian.xyz.value
+    stars = SkyCoord(
+        places.ra,
+        places.dec,
+        distance=1000 / floats(own["parallax"]) * u.pc,
+        pm_ra_cosdec=floats(own["pmra"]) * u.mas / u.yr,
+        pm_dec=floats(own["pmdec"]) * u.mas / u.yr,
+        radial_velocity=radial * u.km / u.s,
+    )
+    np.testing.assert_allclose(stars.velocity.d_xyz.to_value("km/s").T, np.tile(velocity, (500, 1)), atol=1e-4)
+    assert np.std(floats(own["pmra"])) > 1
+
+
+def test_impossible_correlations_are_drawn_towards_zero(field):
+    """Three correlations that no distribution has together: rounded ones of some catalogues."""
+    impossible = Table(field, copy=True)
+    for name, value in zip(CORRELATIONS, (0.9, 0.9, -0.9), strict=True):
+        impossible[name] = np.full(len(field), value)
+    own = members(inject_cluster(impossible, REGION, cluster(n=50), seed=2))
+    assert np.isfinite(floats(own["pmra"])).all()
 
 
 def test_correlations_of_the_field_are_those_of_the_errors(field):

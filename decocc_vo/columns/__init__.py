@@ -6,7 +6,7 @@ Every column the package reads or writes is described once, in `COLUMNS`, and ev
 """
 
 from ._door import canonical_order, check_mapping, conform, floats, unused_name, usable_rows
-from ._errors import expected_errors, magnitudes, standard_errors
+from ._errors import correlations, expected_errors, magnitudes, standard_errors
 from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, RESULTS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
 from ._zero_point import parallax_zero_point, values_or_nan
@@ -23,6 +23,7 @@ __all__ = [
     "canonical_order",
     "check_mapping",
     "conform",
+    "correlations",
     "describe",
     "expected_errors",
     "floats",

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from ._registry import CORRELATIONS
 from ._releases import RELEASES
 from ._zero_point import values_or_nan
 
-__all__ = ["expected_errors", "magnitudes", "standard_errors"]
+__all__ = ["correlations", "expected_errors", "magnitudes", "standard_errors"]
 
 # Median standard errors of parallax in Gaia EDR3 by G (Lindegren et al. 2021, A&A 649, A2, table 4), mas; those of
 # pmra and pmdec are 1.03 and 0.95 times as large in mas/yr.
@@ -14,6 +15,7 @@ _ERROR_PARALLAX = (0.025, 0.018, 0.016, 0.019, 0.027, 0.042, 0.07, 0.13, 0.24, 0
 _ERROR_PMRA, _ERROR_PMDEC = 1.03, 0.95
 # EDR3 against DR2: errors of parallax 0.80 times, of proper motion 0.51 times as large (same paper, section 5.1).
 _DR2_PARALLAX, _DR2_PM = 1 / 0.80, 1 / 0.51
+_LARGEST, _LEAST_EIGENVALUE = 0.98, 0.01  # of a matrix of correlations
 
 
 def magnitudes(stars):
@@ -73,3 +75,28 @@ def standard_errors(stars):
     mag = magnitudes(stars)
     expected = np.where(np.isfinite(mag)[:, None], expected_errors(mag, dr2=dr2), np.nan)
     return np.where(absent, expected, published)
+
+
+def correlations(stars):
+    """
+    Correlations of the errors of pmra, pmdec and parallax of every star.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        As `conform` gives them.
+
+    Returns
+    -------
+    matrices : `~numpy.ndarray`, shape (n, 3, 3)
+        Positive definite; zero beside the diagonal where the table has none.
+    """
+    matrix = np.tile(np.eye(3), (len(stars), 1, 1))
+    for (i, j), name in zip(((0, 1), (0, 2), (1, 2)), CORRELATIONS, strict=True):
+        values = values_or_nan(stars, name)
+        values = np.clip(np.where(np.isfinite(values), values, 0.0), -_LARGEST, _LARGEST)
+        matrix[:, i, j] = matrix[:, j, i] = values
+    # Three correlations that no distribution can have together are drawn towards zero until one can.
+    lowest = np.linalg.eigvalsh(matrix)[:, 0]
+    shrink = (1 - _LEAST_EIGENVALUE) / np.maximum(1 - lowest, 1 - _LEAST_EIGENVALUE)
+    return np.eye(3) + shrink[:, None, None] * (matrix - np.eye(3))

@@ -43,9 +43,17 @@ class Peak:
 
 def intrinsic_dispersion(parallax):
     """
-    Expected intrinsic dispersion of a cluster at a parallax: shape (3,) for pmra, pmdec [mas/yr], parallax [mas].
+    Expected intrinsic dispersion of a cluster: 1 km/s and 0.05 mas/yr in motion, 1 % depth and 0.02 mas in parallax.
 
-    1 km/s and 0.05 mas/yr in motion; 1 % depth and 0.02 mas in parallax.
+    Parameters
+    ----------
+    parallax : float or `~numpy.ndarray`
+        Of the cluster [mas].
+
+    Returns
+    -------
+    dispersion : `~numpy.ndarray`, shape (..., 3)
+        Of pmra, pmdec [mas/yr] and parallax [mas].
 
     Examples
     --------
@@ -60,7 +68,21 @@ def intrinsic_dispersion(parallax):
 
 def thin(n, keep, seed):
     """
-    Sorted indices of ``keep`` of ``n`` rows, drawn without replacement; all of them if there are no more.
+    Draw some rows of many without replacement.
+
+    Parameters
+    ----------
+    n : int
+        How many rows there are.
+    keep : int
+        How many to keep at most.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    rows : `~numpy.ndarray` of int
+        Sorted indices.
 
     Examples
     --------

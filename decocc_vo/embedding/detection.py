@@ -259,7 +259,23 @@ def again(fit, start, steps, seed=0, draws=None):
 
 
 def refine(fit, seed=0, steps=_FINAL_STEPS):
-    """Go on with the fit of a candidate until it no longer moves."""
+    """
+    Go on with the fit of a candidate until it no longer moves.
+
+    Parameters
+    ----------
+    fit : Fit
+        A candidate.
+    seed : int
+        For the thinning of large tables.
+    steps : int
+        Steps of expectation maximisation.
+
+    Returns
+    -------
+    fit : Fit
+        With all stars scored.
+    """
     return again(fit, fit.model, steps, seed)
 
 
@@ -330,6 +346,15 @@ def evidence(fit):
 
     That of its concentration on the sky, and three tenths of that of its motions: stars that move together are found in
     any field, and chance puts a few of them together; that both happen at one place is rare.
+
+    Parameters
+    ----------
+    fit : Fit
+        A candidate.
+
+    Returns
+    -------
+    evidence : float
     """
     weight = fit.weight * fit.free
     spatial, total = float(weight @ fit.scores.spatial_gain), float(weight @ fit.scores.gain)

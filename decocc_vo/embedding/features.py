@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
-from ..columns import CORRELATIONS, expected_errors, floats, magnitudes, standard_errors, values_or_nan
+from ..columns import correlations, expected_errors, floats, magnitudes, standard_errors, values_or_nan
 
 __all__ = ["Observables", "arcsinh_features", "observables"]
-
-_LEAST_EIGENVALUE = 0.01  # of a matrix of correlations
 
 
 @dataclass(frozen=True)
@@ -66,16 +64,7 @@ def _covariance(stars):
             stacklevel=2,
         )
         sigma = np.where(unknown, expected_errors(np.array([18.0])), sigma)
-    corr = np.stack([values_or_nan(stars, name) for name in CORRELATIONS], axis=1)
-    corr = np.clip(np.where(np.isfinite(corr), corr, 0.0), -0.98, 0.98)
-    matrix = np.tile(np.eye(3), (len(stars), 1, 1))
-    for (i, j), values in zip(((0, 1), (0, 2), (1, 2)), corr.T, strict=True):
-        matrix[:, i, j] = matrix[:, j, i] = values
-    # Three correlations that no distribution can have together are drawn towards zero until one can.
-    lowest = np.linalg.eigvalsh(matrix)[:, 0]
-    shrink = (1 - _LEAST_EIGENVALUE) / np.maximum(1 - lowest, 1 - _LEAST_EIGENVALUE)
-    matrix = np.eye(3) + shrink[:, None, None] * (matrix - np.eye(3))
-    return matrix * sigma[:, :, None] * sigma[:, None, :]
+    return correlations(stars) * sigma[:, :, None] * sigma[:, None, :]
 
 
 def observables(stars, region, zero_point=0.0):

@@ -153,7 +153,22 @@ def agreed(mixture, logit):
 
 
 def embed(weights, features):
-    """Latent places under the first network, shape (m, LATENT), and its two centres (field, members)."""
+    """
+    Look at stars in the latent space of the first network.
+
+    Parameters
+    ----------
+    weights : HeadWeights
+        From `load_head`.
+    features : `~numpy.ndarray`, shape (m, number of features)
+        As of `correct`.
+
+    Returns
+    -------
+    latent : `~numpy.ndarray`, shape (m, LATENT)
+    centres : `~numpy.ndarray`, shape (2, LATENT)
+        Of the field and of the members.
+    """
     padded = pad(features, bucket(len(features), _SMALLEST))
     latent = _latents(weights.parameters, padded, weights.mean, weights.scale)
     return np.asarray(latent)[0, : len(features)], np.asarray(weights.parameters["centres"][...])[0]
@@ -236,7 +251,18 @@ def _flatten(parameters):
 
 
 def save_head(weights, path, **metadata):
-    """Write the weights to a safetensors file, with text about how they were made."""
+    """
+    Write weights to a safetensors file.
+
+    Parameters
+    ----------
+    weights : HeadWeights
+        From `train_heads`.
+    path : str or `~pathlib.Path`
+        File to write; one that is there is replaced.
+    **metadata
+        How they were made; kept as text.
+    """
     from safetensors.numpy import save_file
 
     arrays = {name: np.asarray(leaf[...]) for name, leaf in _flatten(weights.parameters).items()}

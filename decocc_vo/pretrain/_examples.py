@@ -28,12 +28,27 @@ from ..stars.files import read_stars
 _FIELD_STARS = 80, 4_000  # a field is thinned to: small ones teach as much and cost less
 _LOST = 0.3  # an example of which the mixture finds less (F1) teaches nothing
 _COPY_STARS, _COPY_MEMBERS = 6_000, 12  # a copy of a real field has at most, and of these listed ones at least
+_RADIAL_VELOCITY = 30.0  # km/s, standard deviation over clusters
 LISTS = ("p_cg20", "p_t22", "p_d21", "p_b18")
 """Columns of the published lists' own probabilities."""
 
 
 def field_for_simulation(stars, rng):
-    """Thin a field, by little or much, and deal out its positions anew, so that nothing in it clusters on the sky."""
+    """
+    Thin a field, by little or much, and deal out its positions anew, so that nothing in it clusters on the sky.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        Of a field without its cluster.
+    rng : `~numpy.random.Generator`
+        For the draws.
+
+    Returns
+    -------
+    field : `~astropy.table.Table`
+        80 to 4000 of them, or all where there are fewer.
+    """
     most = min(len(stars), _FIELD_STARS[1])
     kept = int(most * max(rng.uniform(0, 1), min(_FIELD_STARS[0] / most, 1)))
     stars = stars[np.sort(rng.permutation(len(stars))[:kept])]
@@ -44,8 +59,25 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
     """
     Draw a cluster that could be in a field.
 
-    Sizes, distances (log-uniform, in pc), concentrations, ages and reddenings are log-uniform or uniform over what open
-    clusters have; its mean motion is that of a field star, or now and then far from all. ``members`` sets its size.
+    Sizes, distances (log-uniform), concentrations, ages and reddenings are log-uniform or uniform over what open
+    clusters have; its mean motion is that of a field star, or now and then far from all.
+
+    Parameters
+    ----------
+    field : `~astropy.table.Table`
+        Its stars.
+    region : `~decocc_vo.region.ClusterRegion`
+        Its region.
+    rng : `~numpy.random.Generator`
+        For the draws.
+    members : int, optional
+        Stars of the cluster; default is log-uniform, from 8.
+    distances : tuple of float
+        Nearest and farthest [pc].
+
+    Returns
+    -------
+    cluster : `~decocc_vo.simulate.SimulatedCluster`
     """
     n = len(field)
     xi, eta = region.offsets(floats(field["ra"]), floats(field["dec"]))
@@ -77,18 +109,50 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
         giants=float(rng.uniform(0, 0.12)),
         extinction=float(np.exp(rng.uniform(np.log(0.05), np.log(2.5)))),
         error_scale=float(rng.uniform(1.0, 1.15)),
+        # Of a stream of its own, so that what is drawn next does not depend on it.
+        radial_velocity=float(rng.spawn(1)[0].normal(0, _RADIAL_VELOCITY)),
     )
 
 
 def solve(obs, seed=0):
-    """Fit the mixture to the best candidate, as `~decocc_vo.DECOCC` does; None if there is no candidate."""
+    """
+    Fit the mixture to the best candidate, as `~decocc_vo.DECOCC` does.
+
+    Parameters
+    ----------
+    obs : `~decocc_vo.embedding.features.Observables`
+        The stars.
+    seed : int
+        Of all random choices.
+
+    Returns
+    -------
+    fit : `~decocc_vo.embedding.detection.Fit` or None
+        None if there is no candidate.
+    """
     embedding = Embedding.of(obs.x, obs.cov, obs.xy / obs.footprint, obs.footprint, seed)
     fits = fit_candidates(obs, embedding, find_peaks(obs, embedding, seed), seed, DECOCC.threshold)
     return fits[0] if fits else None
 
 
 def simulated(field, region, cluster, seed):
-    """Inject a cluster: the stars in canonical order, who is a member (1, 0), and the parallax zero points."""
+    """
+    Inject a cluster whose parallaxes have the survey's zero points.
+
+    Parameters
+    ----------
+    field, region, cluster, seed
+        See `~decocc_vo.simulate.inject_cluster`.
+
+    Returns
+    -------
+    stars : `~astropy.table.Table`
+        In canonical order.
+    truth : `~numpy.ndarray`, shape (n,)
+        1 member, 0 field.
+    zero_point : `~numpy.ndarray`, shape (n,)
+        Of the parallaxes [mas].
+    """
     stars = inject_cluster(field, region, cluster, seed)
     stars = stars[canonical_order(stars)]
     truth, zero_point = np.asarray(stars["is_member"], int), parallax_zero_point(stars)
@@ -98,18 +162,51 @@ def simulated(field, region, cluster, seed):
 
 
 def without_cluster(stars, label, probability):
-    """Leave out the listed and the probable members of a real field."""
+    """
+    Leave out the listed and the probable members of a real field.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        Of the field, shape (n,).
+    label : `~numpy.ndarray`, shape (n,)
+        Published labels; 1 member.
+    probability : `~numpy.ndarray`, shape (n,)
+        Membership probability; stars of 0.05 and more are left out.
+
+    Returns
+    -------
+    field : `~astropy.table.Table`
+        The others.
+    """
     return stars[(label != 1) & (probability < 0.05)]
 
 
 def f1(one, other):
-    """F1 of two selections of the same stars, which is symmetric; 0 for two that are empty."""
+    """
+    F1 of two selections of the same stars, which is symmetric.
+
+    Parameters
+    ----------
+    one, other : `~numpy.ndarray` of bool, shape (n,)
+        Who is selected.
+
+    Returns
+    -------
+    f1 : float
+        0 where both are empty.
+    """
     return 2 * np.sum(one & other) / max(one.sum() + other.sum(), 1)
 
 
 def example(field, region, cluster, seed):
     """
     Simulate a field with a cluster, and return what the head would see of it.
+
+    Parameters
+    ----------
+    field, region, cluster, seed
+        See `~decocc_vo.simulate.inject_cluster`.
 
     Returns
     -------
@@ -143,8 +240,20 @@ def real_example(entry, fields, seed=0):
     """
     What the head would see of a real field.
 
-    ``lab`` and ``y`` are the published labels: 1 member, 0 field, -1 not scored; ``lists`` is what `read_truth` says of
-    the stars near the cluster.
+    Parameters
+    ----------
+    entry : dict
+        Of the manifest.
+    fields : `~pathlib.Path`
+        Folder with ``stars`` and ``truth``.
+    seed : int
+        Of the mixture's fit.
+
+    Returns
+    -------
+    example : dict
+        As of `example`; ``lab`` and ``y`` are the published labels, 1 member, 0 field, -1 not scored, ``lists`` is what
+        `read_truth` says of the stars near the cluster, and ``source_id`` are all stars'.
     """
     stars, region = read_field(entry, fields)
     obs = observables(stars, region, parallax_zero_point(stars))
@@ -213,7 +322,23 @@ def noisier(obs, factor, rng):
 
 
 def read_field(entry, fields):
-    """Read the usable stars of a field of a manifest in canonical order, and its region."""
+    """
+    Read a field of the manifest.
+
+    Parameters
+    ----------
+    entry : dict
+        Of the manifest.
+    fields : `~pathlib.Path`
+        Folder with ``stars``.
+
+    Returns
+    -------
+    stars : `~astropy.table.Table`
+        Its usable stars in canonical order.
+    region : `~decocc_vo.region.ClusterRegion`
+        The circle around the cluster.
+    """
     stars = conform(read_stars(fields / "stars" / f"{entry['name']}.fits"))
     order = canonical_order(stars)
     stars = stars[order[usable_rows(stars)[order]]]
@@ -224,6 +349,15 @@ def read_field(entry, fields):
 def read_truth(entry, fields, stars):
     """
     Read what is published of a field's stars.
+
+    Parameters
+    ----------
+    entry : dict
+        Of the manifest.
+    fields : `~pathlib.Path`
+        Folder with ``truth``.
+    stars : `~astropy.table.Table`
+        The field's, with ``source_id``.
 
     Returns
     -------
@@ -347,7 +481,20 @@ def _write_simulation(number, seed, manifest, fields, folder):
 
 
 def load_examples(folder):
-    """Read the examples of `make_examples`: dicts, with the file's ``name``, and ``kind``: copy, real or simulation."""
+    """
+    Read the examples of `make_examples`.
+
+    Parameters
+    ----------
+    folder : `~pathlib.Path`
+        Where they are.
+
+    Returns
+    -------
+    examples : list of dict
+        As of `example`, `real_example` and `real_copy`, with the file's ``name``, and ``kind``: copy, real or
+        simulation.
+    """
     return [
         {key: data[key] for key in data.files} | {"name": path.stem, "kind": path.stem.partition("_")[0]}
         for path in sorted(folder.glob("*.npz"))

@@ -51,7 +51,23 @@ def train(examples, *, networks=16, steps=4000, seed=0, labels=True):
 
 
 def deal_folds(examples, folds, seed=0):
-    """Deal the clusters into folds: the fold of each example, by its name."""
+    """
+    Deal the clusters into folds, so that all examples of a cluster are in one.
+
+    Parameters
+    ----------
+    examples : list of dict
+        From `load_examples`.
+    folds : int
+        How many.
+    seed : int
+        Of the dealing.
+
+    Returns
+    -------
+    fold : dict
+        The fold of each example, by its name.
+    """
     clusters = sorted({str(item["cluster"]) for item in examples})
     fold = dict(zip(clusters, np.random.default_rng(seed).permutation(len(clusters)) % folds, strict=True))
     return {item["name"]: int(fold[str(item["cluster"])]) for item in examples}
