@@ -1,32 +1,58 @@
 """Settings of the site: where services, caches and archives are. Settings of the science are keyword arguments."""
 
-from astropy import config as _config
+import warnings
+from functools import partial
 
-__all__ = ["Conf", "conf"]
+from astropy import config as _config
+from astropy.utils.exceptions import AstropyUserWarning
+
+from .exceptions import InputError
+
+__all__ = ["Conf", "check_settings", "conf"]
+
+# Settings stand in the file without a section's name, as if they were defined in the package itself.
+_Item = partial(_config.ConfigItem, module="decocc_vo")
 
 
 class Conf(_config.ConfigNamespace):
     """Configuration of `decocc_vo`, read from ``decocc_vo.cfg`` in astropy's configuration folder."""
 
-    rootname = "decocc_vo"
-
-    survey = _config.ConfigItem(
-        "gaia_dr3", "Survey that is asked when none is named: a key of `decocc_vo.columns.RELEASES`."
-    )
-    tap_url = _config.ConfigItem("", "TAP service to ask instead of the release's own; empty: the release's own.")
-    archive_url = _config.ConfigItem(
+    survey = _Item("gaia_dr3", "Survey that is asked when none is named: a key of `decocc_vo.columns.RELEASES`.")
+    tap_url = _Item("", "TAP service to ask instead of the release's own; empty: the release's own.")
+    archive_url = _Item(
         "", "Star archive: a DuckDB file's path or a postgresql:// URL; empty: a DuckDB file in the cache folder."
     )
-    timeout = _config.ConfigItem(60.0, "Seconds one request to a service may take.", cfgtype="float(min=1)")
-    deadline = _config.ConfigItem(
+    timeout = _Item(60.0, "Seconds one request to a service may take.", cfgtype="float(min=1)")
+    deadline = _Item(
         7200.0, "Seconds a whole query may take, waiting in the service's queue included.", cfgtype="float(min=1)"
     )
-    resolve_names_online = _config.ConfigItem(
+    resolve_names_online = _Item(
         True, "Ask CDS Sesame for names the installed catalogue does not know.", cfgtype="boolean"
     )
-    compilation_cache = _config.ConfigItem(
+    compilation_cache = _Item(
         "", "Folder in which JAX keeps compiled programs between runs of the command line; empty: none kept."
     )
 
 
 conf = Conf()
+
+
+def check_settings():
+    """
+    Read the file of settings, if there is one.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read as settings, or one of them is not what it should be.
+    """
+    for name in conf:
+        try:
+            getattr(conf, name)
+        except (SyntaxError, TypeError) as error:
+            reason = str(error).split("\n")[0].rstrip(".")
+            what = f"{name!r}: {reason}" if isinstance(error, TypeError) else reason
+            msg = f"'decocc_vo.cfg' in {_config.get_config_dir()} cannot be used: {what}"
+            raise InputError(msg) from None
+    for name in set(_config.get_config("decocc_vo")) - set(conf):
+        warnings.warn(f"'decocc_vo.cfg' has {name!r}, which is no setting", AstropyUserWarning, stacklevel=2)

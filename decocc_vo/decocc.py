@@ -139,6 +139,7 @@ class DECOCC:
             settings=asdict(self),
             spread=found.spread,
             zero_point=zero_point,
+            columns=columns,
             diagnostics={"seed": self.seed, "seconds": time.perf_counter() - began, **found.diagnostics},
         )
 
@@ -242,6 +243,7 @@ class ThesisDECOCC:
             stop_reason=f"{groups.stop_reason.value} {pick.sentence}",
             settings=asdict(self),
             zero_point=parallax_zero_point(stars[used]),
+            columns=columns,
             diagnostics={
                 "seed": self.seed,
                 "seconds": time.perf_counter() - began,

@@ -9,7 +9,7 @@ from astropy.table import Column, MaskedColumn, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from . import __version__
-from .columns import ASTROMETRY, RESULTS, describe, floats, standard_errors, unused_name, usable_rows
+from .columns import ASTROMETRY, COLUMNS, RESULTS, describe, floats, standard_errors, unused_name, usable_rows
 from .exceptions import InputError
 
 __all__ = ["Candidate", "Membership", "assemble", "characterise", "check_seed", "make_room", "requires"]
@@ -82,7 +82,7 @@ class Membership:
     candidates : `~astropy.table.Table`
         Every group that holds as a cluster or came close, best first, with the columns of the summary.
     diagnostics : dict
-        Losses, ``stop_reason`` (a sentence), seed spread, time spent, settings, versions.
+        ``stop_reason`` (a sentence), seed, settings, version, seconds, and what else the method tells.
     """
 
     table: Table
@@ -226,6 +226,7 @@ def assemble(
     settings=None,
     spread=None,
     zero_point=0.0,
+    columns=None,
     diagnostics=None,
 ):
     """
@@ -255,6 +256,8 @@ def assemble(
         Standard deviation of the probability over repeated fits; masked in the result when not given.
     zero_point : float or `~numpy.ndarray`
         Parallax zero point of the used stars, in mas.
+    columns : mapping of str to str, optional
+        Registry name to the table's own, where they differ; kept with the result, so that figures find them.
     diagnostics : mapping, optional
         More of what the method wants to tell.
 
@@ -269,7 +272,7 @@ def assemble(
     code = np.full(len(used), -1, np.int16)
     for number in range(len(accepted) - 1, -1, -1):
         code[accepted[number].probability >= MEMBER] = number
-    columns = {
+    added = {
         "membership_prob": probability,
         "group": _scatter(group, used, n, np.int16),
         "candidate": _scatter(code, used, n, np.int16),
@@ -280,7 +283,7 @@ def assemble(
         if name != kept:
             told = f"'table' has a column {name!r} of its own, which comes back as {kept!r}"
             warnings.warn(told, AstropyUserWarning, stacklevel=3)
-    for name, values in columns.items():
+    for name, values in added.items():
         values = np.ma.masked_array(np.zeros(n, np.float32), mask=True) if values is None else values
         result[name] = MaskedColumn(values, name=name)
         describe(result[name])
@@ -306,6 +309,10 @@ def assemble(
         "stars_used": len(used),
         "stars_not_used": n - len(used),
     }
+    if columns:
+        provenance["columns"] = dict(columns)
+        for name, theirs in columns.items():
+            describe(result[theirs], COLUMNS[name], missing_only=True)
     result.meta["decocc"] = provenance
     summary = summary_table([row for row, c in zip(rows, candidates, strict=True) if c.accepted][:1])
     return Membership(result, summary, listed, {**provenance, **(diagnostics or {})})

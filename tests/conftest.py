@@ -14,8 +14,7 @@ for _variable in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
     os.environ[_variable] = str(_folder)
 _CONFIG = _HOME / "xdg_config_home"
 (_CONFIG / "astropy" / "astropy.cfg").write_text("[utils.iers.iers]\nauto_download = False\n")
-(_CONFIG / "decocc_vo").mkdir()
-(_CONFIG / "decocc_vo" / "decocc_vo.cfg").write_text("resolve_names_online = False\n")
+(_CONFIG / "astropy" / "decocc_vo.cfg").write_text("resolve_names_online = False\n")
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(_HOME / "hypothesis")
 

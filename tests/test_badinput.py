@@ -310,6 +310,6 @@ def test_starts_that_make_no_sense(start):
 
 def test_identifiers_that_repeat():
     stars = make_stars()
-    stars["source_id"] = 0
+    stars["source_id"] = 7
     with pytest.raises(InputError, match="'source_id' repeats in 199 rows, and each star counts once"):
         DECOCC().fit(stars)

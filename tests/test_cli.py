@@ -3,20 +3,24 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from numpy.testing import assert_array_equal
 
 from decocc_vo import ClusterRegion, InputError, ServiceError, read_stars
-from decocc_vo.cli import METHODS, PRESETS, _live, main, make_method
+from decocc_vo.cli import METHODS, PRESETS, _live, _run, main, make_method
 from decocc_vo.cli._main import make_parser
 from decocc_vo.columns import conform, usable_rows
+from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 from decocc_vo.votable import write_table
 
 COMMANDS = ("run", "fetch", "live")
@@ -346,3 +350,89 @@ def test_the_commands_script_is_installed():
         pytest.skip("decocc_vo is not installed beside this Python")
     done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.startswith("decocc-vo ")
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """A file of simulated stars with a cluster, of no release."""
+    region = ClusterRegion.from_text("120 -30", "20arcmin")
+    stars = inject_cluster(simulate_field(region, 400), region, SimulatedCluster(60, -3.0, 2.0, 1.1, 4.0))
+    stars.remove_column("is_member")
+    stars.meta.clear()
+    stars.write(tmp_path / "planted.fits")
+    return tmp_path / "planted.fits"
+
+
+@pytest.mark.parametrize("target", ["another.fits", "another.csv.gz"])
+@pytest.mark.parametrize("source", [True, False])
+def test_a_file_is_no_clusters_name(planted, target, source, capsys):
+    """What a shell makes of --stars *.fits."""
+    given = ["--stars", str(planted)] if source else ["--radius", "10arcmin"]
+    assert main(["run", target, *given]) == 2
+    assert f"'TARGET' {target!r} is a file" in capsys.readouterr().err
+
+
+def test_a_name_that_is_known_elsewhere_is_told(planted, capsys):
+    assert main(["run", "Melotte 25", "--stars", str(planted), "--method", "kmeans"]) == 0
+    assert "Melotte 25 is known at 66.725" in capsys.readouterr().err
+    assert main(["run", "My cluster", "--stars", str(planted), "--method", "kmeans"]) == 0
+    assert "is known at" not in capsys.readouterr().err
+
+
+def test_a_release_that_is_not_stated_is_told(planted, capsys):
+    assert main(["run", "--stars", str(planted), "--method", "kmeans"]) == 0
+    assert "planted.fits does not say which release" in capsys.readouterr().err
+    assert main(["run", "--stars", str(planted), "--method", "kmeans", "--release", "gaia_dr3"]) == 0
+    assert "which release" not in capsys.readouterr().err
+
+
+def test_a_column_that_cannot_be_written_is_told_before_the_fit(planted, tmp_path, monkeypatch, capsys):
+    stars = Table.read(planted)
+    stars["notes"] = np.tile(np.array(["a", "b"]), (len(stars), 1))
+    stars.write(tmp_path / "notes.fits")
+    monkeypatch.setattr(_run, "_fit", lambda *_: pytest.fail("fitted"))
+    code = main(["run", "--stars", str(tmp_path / "notes.fits"), "--output", str(tmp_path / "out.vot")])
+    assert code == 2
+    assert "'notes' holds arrays of strings" in capsys.readouterr().err
+
+
+def test_what_was_found_is_shown_where_it_cannot_be_written(planted, tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("decocc_vo.plot.save_plots", full)
+    out = tmp_path / "out.vot"
+    command = ["run", "--stars", str(planted), "--method", "kmeans", "--plots", str(tmp_path / "plots")]
+    assert main([*command, "--output", str(out), "--format", "json"]) == 3
+    told = capsys.readouterr()
+    assert json.loads(told.out)["files"] == [str(out)]
+    assert out.exists()
+    assert "No space left" in told.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_to_is_told_before_the_fit(planted, tmp_path, capsys):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    for option in ("--output", "--report"):
+        ending = {"--output": "out.vot", "--report": "out.html"}[option]
+        assert main(["run", "--stars", str(planted), option, str(tmp_path / "closed" / ending)]) == 3
+        assert "may not be written to" in capsys.readouterr().err
+
+
+def test_interrupted_in_a_fit_the_code_is_130(shared_data):
+    """Python's own end may crash in the middle of JAX, and another code would come out."""
+    stars = shared_data / "fields" / "stars" / "ngc103.fits"
+    command = [sys.executable, "-m", "decocc_vo", "run", "--stars", str(stars)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert "stars from file" in process.stderr.readline()  # the fit is about to begin
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in told
+
+
+def test_output_that_is_closed(planted):
+    command = f"{sys.executable} -m decocc_vo run --stars {planted} --method kmeans --quiet >&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

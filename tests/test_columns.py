@@ -16,6 +16,7 @@ from decocc_vo.columns import (
     RESULTS,
     canonical_order,
     conform,
+    correlations,
     describe,
     floats,
     get_release,
@@ -239,7 +240,7 @@ class TestConform:
         with pytest.raises(InputError, match="'pmra' must have one value a row"):
             conform(table(pmra=np.ones((4, 2))))
 
-    @pytest.mark.parametrize(("name", "value"), [("ra", 361.0), ("ra", -400.0), ("dec", 91.0), ("dec", -90.5)])
+    @pytest.mark.parametrize(("name", "value"), [("ra", 721.0), ("ra", -400.0), ("dec", 91.0), ("dec", -90.5)])
     def test_off_the_sky(self, name, value):
         with pytest.raises(InputError, match=f"'{name}' leaves .* deg; is it in another unit"):
             conform(table(**{name: [value] * 4}))
@@ -349,3 +350,42 @@ def test_what_a_method_adds_is_not_looked_for():
     assert not set(RESULTS) & set(conform(stars).colnames)
     with pytest.raises(InputError, match="maps 'group', which is no registry name"):
         conform(stars, {"group": "ra"})
+
+
+def test_repeated_zeros_are_no_identifiers():
+    """Catalogues have HIP = 0 where a star is none of Hipparcos."""
+    stars = table(4)
+    stars.remove_column("source_id")
+    stars["HIP"] = [0, 0, 7, 7]
+    known = conform(stars)
+    assert known["source_id"].mask.tolist() == [True, True, False, False]
+    assert usable_rows(known).sum() == 3
+    stars["HIP"] = [0, 1, 2, 3]  # somebody counted from zero
+    assert not np.ma.getmaskarray(conform(stars)["source_id"]).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"), [("phot_g_mean_mag", "mag(AB)"), ("pmra", "mas/year"), ("phot_g_mean_mag", "mag(Vega)")]
+)
+def test_units_whose_meaning_is_plain(name, unit):
+    stars = table(3, phot_g_mean_mag=[15.0, 16.0, 17.0])
+    before = conform(stars)[name].tolist()
+    stars[name].unit = u.Unit(unit, parse_strict="silent")
+    assert conform(stars)[name].tolist() == before
+
+
+def test_describe_can_keep_what_a_column_says():
+    column = Table({"mine": [1.0]})["mine"]
+    column.description = "My own"
+    describe(column, COLUMNS["pmra"], missing_only=True)
+    assert (column.description, column.unit, column.meta["ucd"]) == ("My own", u.mas / u.yr, COLUMNS["pmra"].ucd)
+
+
+@pytest.mark.parametrize("correlations_given", [(0.9, 0.9, -0.9), (2.0, np.nan, np.inf), (0.0, 0.0, 0.0)])
+def test_correlations_are_those_of_a_distribution(correlations_given):
+    stars = table(3, **{name: [value] * 3 for name, value in zip(CORRELATIONS, correlations_given, strict=True)})
+    matrices = correlations(conform(stars))
+    assert matrices.shape == (3, 3, 3)
+    assert np.linalg.eigvalsh(matrices).min() > 0.009
+    np.testing.assert_allclose(np.einsum("nii->ni", matrices), 1)
+    np.testing.assert_allclose(matrices, matrices.transpose(0, 2, 1))

@@ -12,7 +12,10 @@ from astropy.table import Table
 from numpy.testing import assert_array_equal
 
 from decocc_vo import DECOCC, ClusterRegion, InputError, query_region
+from decocc_vo.classic.kmeans import KMeansClassifier
 from decocc_vo.columns import expected_errors
+from decocc_vo.plot import plot_proper_motions
+from decocc_vo.report import write_report
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 
 ROWS = 900  # all tables have as many rows, so that JAX compiles once
@@ -269,3 +272,18 @@ def test_in_a_large_table_magnitudes_do_not_matter_without_photometry():
     other["phot_g_mean_mag"] = np.random.default_rng(1).permutation(stars["phot_g_mean_mag"])
     blind = [DECOCC(photometry=False).fit(table, REGION).table["membership_prob"] for table in (stars, other)]
     assert_array_equal(*blind)
+
+
+def test_the_mapping_of_columns_goes_with_the_result(tmp_path):
+    region = ClusterRegion.from_text("120 -30", "20arcmin")
+    stars = inject_cluster(simulate_field(region, 400), region, SimulatedCluster(60, -3.0, 2.0, 1.1, 4.0))
+    stars.rename_column("pmra", "motion")
+    stars["motion"].unit, stars["motion"].description = None, ""
+    stars["motion"].meta.clear()
+    for method in (DECOCC(), KMeansClassifier()):
+        result = method.fit(stars, region, columns={"pmra": "motion"})
+        plot_proper_motions(result)
+        write_report(result, tmp_path / "page.html", overwrite=True)
+        assert result.table["motion"].unit == "mas / yr"
+        assert result.table["motion"].meta["ucd"] == "pos.pm;pos.eq.ra"
+    assert stars["motion"].unit is None

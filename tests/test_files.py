@@ -345,3 +345,90 @@ class TestMistakes:
         assert len(back) == 0
         with pytest.raises(InputError, match="no rows"):
             conform(back)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_name_that_is_there_twice_is_refused(stars, tmp_path, ending):
+    path = tmp_path / f"stars.{ending}"
+    if ending == "csv":
+        path.write_text("ra,dec,pmra,pmra\n1,2,3,99\n")
+    else:
+        pq.write_table(pa.table([[1.0], [2.0]], names=["pmra", "pmra"]), path)
+    with pytest.raises(InputError, match="two columns named 'pmra'"):
+        read_stars(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ra, dec, pmra\n1, 2, 3\n4, None, \\N\n",
+        "# from somewhere\n# else\nra,dec,pmra\n1,2,3\n4,,\n",
+        "ra;dec;pmra\n1;2;3\n4;null;null\n",
+        "ra\tdec\tpmra\n1\t2\t3\n4\t\t\n",
+    ],
+)
+def test_dialects_of_csv(tmp_path, text):
+    (tmp_path / "stars.csv").write_text(text)
+    with gzip.open(tmp_path / "stars.csv.gz", "wt") as file:
+        file.write(text)
+    for name in ("stars.csv", "stars.csv.gz"):
+        back = read_stars(tmp_path / name)
+        assert back.colnames == ["ra", "dec", "pmra"]
+        assert back["ra"].tolist() == [1, 4]
+        assert back["pmra"].mask.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("column", "release"), [("designation", "gaia_edr3"), ("DESIGNATION", "gaia_dr2")])
+def test_designations_state_the_release(stars, tmp_path, column, release):
+    name = RELEASES[release].name
+    stars[column] = [f"{name} {number}" for number in stars["source_id"]]
+    assert read_stars(write(stars, tmp_path / "stars.csv")).meta["release_key"] == release
+    stars[column][0] = "Gaia DR3 1"
+    assert read_stars(write(stars, tmp_path / "mixed.csv")).meta["release_key"] == "unknown"
+
+
+@pytest.mark.parametrize("form", ["fits", "vot"])
+def test_of_several_tables_the_one_of_stars_is_read(stars, tmp_path, form):
+    other = Table({"observer": ["A"], "night": [1]})
+    path = tmp_path / f"several.{form}"
+    if form == "fits":
+        fits.HDUList([fits.PrimaryHDU(), fits.table_to_hdu(other), fits.table_to_hdu(stars)]).writeto(path)
+    else:
+        document = votable.from_table(other)
+        document.resources[0].tables.extend(votable.from_table(stars).resources[0].tables)
+        document.to_xml(str(path))
+    assert read_stars(path)["pmra"].tolist() == stars["pmra"].tolist()
+
+
+def told_by_a_service(stars, path, value, text=""):
+    document = votable.from_table(stars)
+    info = votable.tree.Info(name="QUERY_STATUS", value=value)
+    info.content = text
+    document.resources[0].infos.append(info)
+    if value == "ERROR":
+        document.resources[0].tables.clear()
+    document.to_xml(str(path))
+    return path
+
+
+def test_a_table_that_a_service_has_cut_off_is_told(stars, tmp_path, caplog):
+    read_stars(told_by_a_service(stars, tmp_path / "cut.vot", "OVERFLOW"))
+    assert "cut.vot is incomplete" in caplog.text
+    caplog.clear()
+    read_stars(told_by_a_service(stars, tmp_path / "whole.vot", "OK"))
+    assert not caplog.text
+
+
+def test_what_a_service_says_of_its_error_is_told(stars, tmp_path):
+    with pytest.raises(ServiceError, match="error of the service: Quota exceeded"):
+        read_stars(told_by_a_service(stars, tmp_path / "error.vot", "ERROR", "Quota\n exceeded"))
+
+
+@pytest.mark.parametrize(("ending", "left"), [("fits", 0.7), ("fits.gz", 0.5)])
+def test_a_file_that_ends_too_early_is_incomplete(tmp_path, ending, left):
+    many = Table({name: np.random.default_rng(0).normal(size=3000) for name in ("ra", "dec", "pmra")})
+    path = write(many, tmp_path / f"cut.{ending}")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(left * len(whole))])
+    with pytest.raises(ServiceError, match=r"is incomplete .*fetch it again"):
+        read_stars(path)

@@ -221,6 +221,8 @@ def test_callers_axes_are_used():
     assert figure.axes == [ax]
     with pytest.raises(InputError, match="'ax' must be a WCSAxes"):
         plot_sky(make_result(), ax=ax)
+    with pytest.raises(InputError, match="'ax' must be Axes of matplotlib, not int"):
+        plot_cmd(make_result(), ax=3)
     given = figure.add_subplot(projection=plot_sky(make_result()).wcs)
     assert plot_sky(make_result(), ax=given) is given
 

@@ -212,6 +212,8 @@ def test_what_is_no_table_is_refused(hub):
             send_table(table)
     with pytest.raises(InputError, match="'center' must be a SkyCoord"):
         send_table(cluster_table(), center="here")
+    with pytest.raises(InputError, match="'client' must be the name of one program"):
+        send_table(cluster_table(), client=["topcat"])
 
 
 def test_masked_probabilities_are_no_members(result):

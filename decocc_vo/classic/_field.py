@@ -33,6 +33,7 @@ class Field:
     xi: np.ndarray
     eta: np.ndarray
     radius: float
+    columns: dict
     began: float
 
     @classmethod
@@ -61,7 +62,7 @@ class Field:
         requires(stars, used, FEWEST)
         motion = [values[good] for values in motion]
         radius = float(region.radius.to_value(u.arcmin))
-        return cls(table, stars, region, used, *motion, xi[good], eta[good], radius, began)
+        return cls(table, stars, region, used, *motion, xi[good], eta[good], radius, columns, began)
 
     @property
     def motion(self):
@@ -88,6 +89,7 @@ class Field:
             stop_reason=stop_reason,
             settings={k: str(v) if isinstance(v, u.Quantity) else v for k, v in asdict(config).items()},
             zero_point=parallax_zero_point(self.stars[self.used]),
+            columns=self.columns,
             diagnostics={**diagnostics, "seconds": time.perf_counter() - self.began},
         )
 

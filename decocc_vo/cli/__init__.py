@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 ran well and found no cluster, 2 wrong use or bad input, 3
 failed, 130 interrupted.
 """
 
-from ._main import main
+from ._main import main, program
 from ._methods import METHODS, PRESETS, make_method
 
-__all__ = ["METHODS", "PRESETS", "main", "make_method"]
+__all__ = ["METHODS", "PRESETS", "main", "make_method", "program"]

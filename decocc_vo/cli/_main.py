@@ -11,7 +11,7 @@ from .. import __version__
 from ..exceptions import DecoccError, ServiceError
 from . import _fetch, _live, _run
 
-__all__ = ["main"]
+__all__ = ["main", "program"]
 
 _COMMANDS = (_run, _fetch, _live)
 
@@ -81,6 +81,9 @@ def main(args=None):
         return stop.code or 0
     with _talking(options):
         try:
+            from ..config import check_settings
+
+            check_settings()
             code = options.run(options)
             sys.stdout.flush()
             return code
@@ -99,6 +102,18 @@ def main(args=None):
             reason = f"{type(error).__name__}: {error}"
             hint = "this is a bug in decocc_vo: run again with --debug, and report what it prints with the command"
             return _failed(options, f"{reason}\n{hint}", FAILED)
+
+
+def program():
+    """`main` as the program ``decocc-vo``: ends the process with its code."""
+    if sys.stdout is None:  # closed by who started it
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    code = main()
+    if code == INTERRUPTED:  # Python's own end may crash in the middle of JAX, and the code would be lost
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _failed(options, error, code):

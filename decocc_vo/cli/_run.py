@@ -4,10 +4,11 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ..exceptions import InputError, ServiceError
+from ..exceptions import DecoccError, InputError, ServiceError
 from ._methods import FIRST, METHODS, PRESETS, make_method
 from ._show import as_json, as_text
 from ._sources import (
@@ -65,7 +66,11 @@ def add_arguments(parser):
     out.add_argument(
         "--output", metavar="FILE", help="write all stars with their probabilities: .vot .fits .ecsv .parquet"
     )
-    out.add_argument("--plots", metavar="DIR", help="write the figures there, as PNG and PDF")
+    out.add_argument(
+        "--plots",
+        metavar="DIR",
+        help="write the figures there, as PNG and PDF of fixed names: a folder for each cluster",
+    )
     out.add_argument("--report", metavar="FILE.html", help="write one page with the summary, the figures and the table")
     out.add_argument("--send", metavar="PROGRAM", help="send the table by SAMP: topcat, aladin or all")
     out.add_argument("--hub", action="store_true", help="start a SAMP hub where none runs")
@@ -88,24 +93,26 @@ def run(options):
     log.info("%d stars from %s", len(stars), stars.meta["source"])
     if options.method == "decocc":
         keep_compiled(options)
+    _rehearse(options, stars)
     result = _fit(method, stars, region, inside)
-    files = _write(options, result, region)
-    sent, refusal = [], None
+    files, sent, refusal = [], [], None
     try:
+        for written in _write(options, result, region):
+            files.append(written)
         sent = _send(options, result, region)
-    except ServiceError as error:  # what was found is shown all the same
+    except (DecoccError, OSError) as error:  # what was found is shown all the same
         refusal = error
     if options.format == "json":
         print(as_json(result, region, stars, files))
     else:
         print(as_text(result, region, stars, sys.stdout.encoding))
         for label, paths in (
-            ("table", [options.output]),
-            ("plots", [options.plots]),
-            ("report", [options.report]),
+            ("table", [options.output] if options.output in files else []),
+            ("plots", [options.plots] if any(file.endswith(".png") for file in files) else []),
+            ("report", [options.report] if options.report in files else []),
             ("sent to", sent),
         ):
-            for path in filter(None, paths):
+            for path in paths:
                 print(f"  {label:<13s}{path}")
     if refusal is not None:
         raise refusal
@@ -124,9 +131,23 @@ def _check_paths(options):
             msg = f"'report' {options.report} must end in .html"
             raise InputError(msg)
         check_folder(options.report)
-    if options.plots is not None and Path(options.plots).expanduser().is_file():
-        msg = f"'plots' {options.plots} is a file, and a folder is wanted"
-        raise InputError(msg)
+    if options.plots is not None:
+        folder = Path(options.plots).expanduser()
+        if folder.is_file():
+            msg = f"'plots' {options.plots} is a file, and a folder is wanted"
+            raise InputError(msg)
+        folder.mkdir(parents=True, exist_ok=True)
+        check_folder(folder / "summary.png")
+
+
+def _rehearse(options, stars):
+    """Write some of the stars: what the format cannot hold is told before the work is done."""
+    if options.output is None:
+        return
+    from ..votable import write_table
+
+    with TemporaryDirectory() as folder:
+        write_table(stars[:100], Path(folder) / Path(options.output).name)
 
 
 def _check_hub(options):
@@ -159,22 +180,21 @@ def _fit(method, stars, region, inside):
 
 
 def _write(options, result, region):
-    """Write what was asked for; returns the files' names."""
-    files = []
+    """Write what was asked for; yields the files' names, each when it is written."""
     if options.output is not None:
         from ..votable import write_table
 
         write_table(result.table, Path(options.output).expanduser())
-        files.append(options.output)
+        yield options.output
     if options.plots is not None:
         from ..plot import save_plots
 
-        files += [str(path) for path in save_plots(result, Path(options.plots).expanduser(), region=region)]
+        yield from map(str, save_plots(result, Path(options.plots).expanduser(), region=region))
     if options.report is not None:
         from ..report import write_report
 
-        files.append(str(write_report(result, options.report, region=region, overwrite=True)))
-    return files
+        write_report(result, options.report, region=region, overwrite=True)
+        yield options.report
 
 
 def _send(options, result, region):

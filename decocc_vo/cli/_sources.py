@@ -1,5 +1,7 @@
 """Which stars a command is about: the options for them, and the table and region they stand for."""
 
+import logging
+import os
 from pathlib import Path
 
 from ..exceptions import InputError, ServiceError
@@ -15,6 +17,8 @@ __all__ = [
     "print_query",
     "query_options",
 ]
+
+log = logging.getLogger("decocc_vo.cli")
 
 
 def add_region_arguments(parser):
@@ -97,17 +101,51 @@ def print_query(options):
 
 
 def check_folder(path):
-    """Refuse a file to write whose folder is not there, before the work is done."""
-    folder = Path(path).expanduser().parent
-    if not folder.is_dir():
-        msg = f"{str(folder)!r} is no folder; make it, or write elsewhere"
+    """Refuse a file to write whose folder is not there, or is not to be written to, before the work is done."""
+    path = Path(path).expanduser()
+    if not path.parent.is_dir():
+        msg = f"{str(path.parent)!r} is no folder; make it, or write elsewhere"
         raise ServiceError(msg)
+    for place in (path.parent, *([path] if path.exists() else [])):
+        if not os.access(place, os.W_OK):
+            msg = f"{str(place)!r} may not be written to; write elsewhere"
+            raise ServiceError(msg)
+
+
+def _check_target(options):
+    """Refuse a file where the cluster's name stands, as a shell gives them for ``--stars *.fits``."""
+    from ..stars.files import ENDINGS
+
+    target = options.target or ""
+    if target.lower().removesuffix(".gz").endswith(tuple(ENDINGS)):
+        msg = (
+            f"'TARGET' {target!r} is a file, and a cluster's name is wanted; files are read with --stars, one at a time"
+        )
+        raise InputError(msg)
+
+
+def _check_name(target, footprint):
+    """Tell where a cluster of this name is known to be elsewhere than the stars are; other names are labels."""
+    from ..region import ClusterRegion
+
+    try:
+        known = ClusterRegion.from_name(target, footprint.radius, False)
+    except InputError:
+        return
+    if known.center.separation(footprint.center) > 2 * footprint.radius:
+        log.warning(
+            "%s is known at %s, and the file's stars are not there: %s",
+            target,
+            known.center.to_string(),
+            footprint.center.to_string(),
+        )
 
 
 def find_region(options):
     """The cone that the options name."""
     from ..region import ClusterRegion
 
+    _check_target(options)
     if options.center is not None:
         if options.radius is None:
             msg = "'radius' is needed with 'center', such as --radius 60arcmin"
@@ -161,13 +199,21 @@ def _stars_of_file(options):
         if getattr(options, name):
             msg = f"'stars' is a file, and '{name.replace('_', '-')}' asks a survey; leave one of them out"
             raise InputError(msg)
+    _check_target(options)
     stars = read_stars(options.stars, options.columns, options.release)
+    if stars.meta["release_key"] == "unknown":
+        log.warning(
+            "%s does not say which release its stars are from: no zero point is taken off their parallaxes, and the "
+            "distance may be wrong; say --release gaia_dr3, or which it is",
+            Path(options.stars).name,
+        )
     name = options.target or Path(options.stars).name.partition(".")[0]
     known = conform(stars)
     usable = known[usable_rows(known)]
     if len(usable) < 3:  # no footprint; the method says how many it needs
         return stars, None, None
     footprint = ClusterRegion.from_table(usable, name)
+    _check_name(options.target, footprint)
     if options.center is None and options.radius is None:
         return stars, footprint, None
     if options.center is None:

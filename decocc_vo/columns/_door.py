@@ -71,7 +71,7 @@ def _to_registry(column, info, source):
     factor = 1.0
     if info.unit is not None and unit is not None and unit != u.dimensionless_unscaled:
         try:
-            factor = u.Unit(unit).to(info.unit)
+            factor = _unit(unit).to(info.unit)
         except (u.UnitConversionError, TypeError, ValueError):
             msg = (
                 f"'{source}' has the unit {unit!s}, which does not convert to {info.unit!s}; "
@@ -94,7 +94,10 @@ def _to_registry(column, info, source):
             integers = filled.astype(dtype)
             if filled.dtype.kind in "iuf" and np.any(integers != filled):
                 raise ValueError
-            return np.ma.masked_array(integers, mask=np.ma.getmaskarray(values))
+            mask = np.ma.getmaskarray(values)
+            if info.name == "source_id" and np.sum(~mask & (integers == 0)) > 1:
+                mask = mask | (integers == 0)  # as catalogues have it for stars without an identifier
+            return np.ma.masked_array(integers, mask=mask)
         except (ValueError, TypeError, OverflowError):
             msg = f"'{source}' must hold integers that {dtype.name} can hold"
             raise InputError(msg) from None
@@ -105,6 +108,17 @@ def _to_registry(column, info, source):
         raise InputError(msg) from None
     values = np.ma.filled(values, np.nan) * factor
     return np.ma.masked_invalid(np.where(np.abs(values) <= info.largest, values, np.nan).astype(dtype))
+
+
+def _unit(unit):
+    """A unit as astropy knows it: magnitudes of any system are magnitudes, and a year may be spelled out."""
+    unit = u.Unit(unit)
+    if isinstance(unit, u.MagUnit):
+        return u.mag
+    if isinstance(unit, u.UnrecognizedUnit):
+        text = unit.to_string()
+        return u.mag if text.startswith("mag(") else u.Unit(text.replace("year", "yr"))
+    return unit
 
 
 def _first_text(values):
@@ -178,7 +192,7 @@ def conform(table, columns=None):
     if "bp_rp" not in stars.colnames and {"phot_bp_mean_mag", "phot_rp_mean_mag"} <= set(stars.colnames):
         stars["bp_rp"] = stars["phot_bp_mean_mag"] - stars["phot_rp_mean_mag"]
         describe(stars["bp_rp"])
-    for name, low, high in (("ra", -360.0, 360.0), ("dec", -90.0, 90.0)):
+    for name, low, high in (("ra", -360.0, 720.0), ("dec", -90.0, 90.0)):
         values = floats(stars[name])
         if np.any((values < low) | (values > high)):
             msg = f"'{found[name]}' leaves {low:g} to {high:g} deg; is it in another unit?"

@@ -168,11 +168,30 @@ CORRELATIONS = ("pmra_pmdec_corr", "parallax_pmra_corr", "parallax_pmdec_corr")
 """Correlations of proper motion and parallax, in the order (12, 13, 23) of (pmra, pmdec, parallax)."""
 
 
-def describe(column):
-    """Give a table's column the unit, UCD and description the registry has for its name; an unknown one stays."""
-    info = COLUMNS.get(column.name)
+def describe(column, info=None, *, missing_only=False):
+    """
+    Give a table's column the unit, UCD and description of the registry.
+
+    Parameters
+    ----------
+    column : `~astropy.table.Column`
+        The column; changed in place.
+    info : ColumnInfo, optional
+        What it is; default: what the registry has for its name, and a column that it does not have stays as it is.
+    missing_only : bool
+        Whether what the column says itself is kept.
+
+    Returns
+    -------
+    column : `~astropy.table.Column`
+        The same.
+    """
+    info = info or COLUMNS.get(column.name)
     if info is not None:
-        column.unit = info.unit
-        column.description = info.description
-        column.meta["ucd"] = info.ucd
+        if column.unit is None or not missing_only:
+            column.unit = info.unit
+        if not column.description or not missing_only:
+            column.description = info.description
+        if "ucd" not in column.meta or not missing_only:
+            column.meta["ucd"] = info.ucd
     return column

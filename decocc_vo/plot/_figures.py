@@ -5,6 +5,7 @@ from pathlib import Path
 
 from astropy.visualization.wcsaxes import WCSAxes
 from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
@@ -262,6 +263,9 @@ def _style():
 def _plot(draw, view, ax, **projection):
     """Draw on the caller's axes in the caller's style, or on a new figure in ours."""
     if ax is not None:
+        if not isinstance(ax, Axes):
+            msg = f"'ax' must be Axes of matplotlib, not {type(ax).__name__}"
+            raise InputError(msg)
         _draw(draw, ax, view)
         return ax
     with _style():

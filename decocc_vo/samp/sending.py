@@ -87,6 +87,9 @@ def send_table(table, client=None, *, name=None, table_id=None, members=None, ce
     if not hasattr(table, "colnames") or len(table) == 0:
         msg = "'table' must be an astropy Table with rows, or a Membership"
         raise InputError(msg)
+    if client is not None and not isinstance(client, str):
+        msg = f"'client' must be the name of one program, or 'all', not {client!r}"
+        raise InputError(msg)
     rows = member_rows(table, members)
     point = _center(table, rows, center)
     name = name or _default_name(table)

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from ..columns import COLUMNS, RELEASES, check_mapping, get_release, unused_name
+from ..columns import ASTROMETRY, COLUMNS, RELEASES, check_mapping, describe, get_release, unused_name
 from ..exceptions import DecoccError, InputError, ServiceError
 
-__all__ = ["read_stars"]
+__all__ = ["ENDINGS", "read_stars"]
 
 log = logging.getLogger(__name__)
 
-_ENDINGS = {
+ENDINGS = {
     ".fits": "FITS",
     ".fit": "FITS",
     ".fts": "FITS",
@@ -27,8 +27,9 @@ _ENDINGS = {
     ".parquet": "Parquet",
     ".parq": "Parquet",
 }
+"""Endings of the files that can be read, and what they stand for."""
 # Words that stand for "no value" in the CSV files of archives and of TOPCAT.
-_NULLS = ("", "null", "NULL", "NaN", "nan", "--", "N/A")
+_NULLS = ("", "null", "NULL", "NaN", "nan", "--", "N/A", "None", "\\N")
 
 
 def read_stars(path, columns=None, release=None):
@@ -36,7 +37,8 @@ def read_stars(path, columns=None, release=None):
     Read stars from a file.
 
     The format follows the ending (``.fits .fit .fts .vot .votable .xml .ecsv .csv .parquet .parq``, all but Parquet
-    also with ``.gz``), and the content where that plainly is another of these formats.
+    also with ``.gz``), and the content where that plainly is another of these formats. Of several tables in a file the
+    first with positions, motions and parallaxes is read.
 
     Parameters
     ----------
@@ -47,7 +49,7 @@ def read_stars(path, columns=None, release=None):
         had the registry name already is kept as ``NAME_original``.
     release : str, optional
         Release the stars come from, a key of `decocc_vo.RELEASES`; by default what the file states (``RELEASE`` and
-        ``REFEPOCH`` in a FITS header, INFO or COOSYS in a VOTable, a constant column ``ref_epoch``).
+        ``REFEPOCH`` in a FITS header, INFO or COOSYS in a VOTable, columns ``designation`` and ``ref_epoch``).
 
     Returns
     -------
@@ -59,9 +61,10 @@ def read_stars(path, columns=None, release=None):
     Raises
     ------
     InputError
-        If the ending is none of these, ``columns`` does not fit the file, or ``release`` is unknown.
+        If the ending is none of these, ``columns`` does not fit the file, two columns have one name, or ``release`` is
+        unknown.
     ServiceError
-        If the file is not there, empty, damaged, or holds no table.
+        If the file is not there, empty, damaged, holds no table, or the error of a service.
 
     Examples
     --------
@@ -88,21 +91,51 @@ def read_stars(path, columns=None, release=None):
         raise
     except Exception as err:
         reason = str(err).strip().split("\n")[0][:160] or type(err).__name__
+        if "buffer is too small" in reason:  # what astropy says of a FITS file that ends within its table
+            _refuse_incomplete(path, reason)
         msg = f"{path.name!r} cannot be read as {form}: {reason}"
         raise ServiceError(msg) from None
     for warning in caught:
         text = str(warning.message).split("\n")[0]
         if "truncated" in text:
-            msg = f"{path.name!r} is incomplete ({text}); fetch it again"
-            raise ServiceError(msg)
+            _refuse_incomplete(path, text)
         log.debug("%s: %s", path.name, text)
     _rename(stars, columns or {})
     for name in set(stars.colnames) & set(COLUMNS):
-        _fill_in(stars[name], COLUMNS[name])
+        describe(stars[name], missing_only=True)
     _state_release(stars, known)
     stars.meta["source"] = f"file {path.name} ({form})"
     stars.meta["query"] = f"all {len(stars)} rows of {path.name}"
     return stars
+
+
+def _refuse_incomplete(path, reason):
+    msg = f"{path.name!r} is incomplete ({reason}); fetch it again"
+    raise ServiceError(msg)
+
+
+def _refuse_empty(path):
+    """Say why a file holds no table: a compressed one may end before it."""
+    try:
+        with gzip.open(path) as file:
+            while file.read(1 << 20):
+                pass
+    except EOFError as err:
+        _refuse_incomplete(path, err)
+    except OSError:  # not compressed
+        pass
+    msg = f"{path.name!r} holds no table"
+    raise ServiceError(msg)
+
+
+def _of_stars(tables, names):
+    """The first of several tables in which all of the astrometry is, or the first one."""
+    wanted = [{name, *COLUMNS[name].aliases} for name in ASTROMETRY]
+    for table in tables:
+        there = {name.lower() for name in names(table)}
+        if all(there & spellings for spellings in wanted):
+            return table
+    return tables[0]
 
 
 def _format(path):
@@ -111,11 +144,9 @@ def _format(path):
         raise ServiceError(msg)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     ending = "".join(suffixes[-2:]) if suffixes[-1:] == [".gz"] else "".join(suffixes[-1:])
-    form = _ENDINGS.get(ending.removesuffix(".gz"))
+    form = ENDINGS.get(ending.removesuffix(".gz"))
     if form is None or (form == "Parquet" and ending.endswith(".gz")):
-        msg = (
-            f"'path' {path.name!r} has no ending that is known; use one of {', '.join(_ENDINGS)} (or .csv.gz and such)"
-        )
+        msg = f"'path' {path.name!r} has no ending that is known; use one of {', '.join(ENDINGS)} (or .csv.gz and such)"
         raise InputError(msg)
     return form, ending
 
@@ -151,10 +182,10 @@ def _read_fits(path):
     from astropy.io import fits
 
     with fits.open(path) as hdus:
-        hdu = next((hdu for hdu in hdus if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU))), None)
-        if hdu is None:
-            msg = f"{path.name!r} holds no table"
-            raise ServiceError(msg)
+        tables = [hdu for hdu in hdus if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU))]
+        if not tables:
+            _refuse_empty(path)
+        hdu = _of_stars(tables, lambda hdu: hdu.columns.names)
         stars = Table.read(hdu, format="fits", unit_parse_strict="silent", character_as_bytes=False)
         # UCDs as TOPCAT and this package write them; the release is at times in the first header only.
         for i, column in enumerate(stars.itercols(), start=1):
@@ -171,13 +202,26 @@ def _read_votable(path):
 
     with path.open("rb") as file:
         document = votable.parse(file, verify="ignore", filename=path.name)
-    first = next(document.iter_tables(), None)
-    if first is None:
-        msg = f"{path.name!r} holds no table"
-        raise ServiceError(msg)
-    stars = first.to_table(use_names_over_ids=True)
-    _votable_statements(document, first, stars.meta)
+    _check_status(path, document)
+    tables = list(document.iter_tables())
+    if not tables:
+        _refuse_empty(path)
+    chosen = _of_stars(tables, lambda table: [field.name for field in table.fields])
+    stars = chosen.to_table(use_names_over_ids=True)
+    _votable_statements(document, chosen, stars.meta)
     return stars
+
+
+def _check_status(path, document):
+    """What the service that wrote a VOTable says of it (IVOA DALI, section 4.4)."""
+    infos = [*document.infos, *(info for resource in document.resources for info in resource.infos)]
+    for info in (info for info in infos if info.name == "QUERY_STATUS"):
+        if str(info.value).upper() == "ERROR":
+            reason = " ".join(str(info.content or "").split()) or "it does not say which"
+            msg = f"{path.name!r} holds no stars but an error of the service: {reason}"
+            raise ServiceError(msg)
+        if str(info.value).upper() == "OVERFLOW":
+            log.warning("%s is incomplete: the service has cut it off at its limit of rows (OVERFLOW)", path.name)
 
 
 def _votable_statements(document, table, meta):
@@ -203,12 +247,31 @@ def _read_ecsv(path):
 def _read_csv(path):
     from pyarrow import csv
 
-    options = csv.ConvertOptions(null_values=_NULLS, strings_can_be_null=True)
-    raw = csv.read_csv(path, convert_options=options)
+    comments, separator = _csv_dialect(path)
+    raw = csv.read_csv(
+        path,
+        read_options=csv.ReadOptions(skip_rows=comments),
+        parse_options=csv.ParseOptions(delimiter=separator),
+        convert_options=csv.ConvertOptions(
+            null_values=(*_NULLS, *(f" {null}" for null in _NULLS)), strings_can_be_null=True
+        ),
+    )
     if raw.num_columns < 2:
         msg = f"{path.name!r} is no CSV file: its first line must hold the columns' names, separated by commas"
         raise ServiceError(msg)
     return _from_arrow(raw)
+
+
+def _csv_dialect(path):
+    """How many lines of comment stand before the columns' names, and what separates these."""
+    comments = 0
+    with path.open("rb") as file, gzip.open(file) if path.suffix.lower() == ".gz" else file as lines:
+        for line in lines:
+            if not line.startswith(b"#"):
+                break
+            comments += 1
+    separators = [c for c in ",;\t" if c.encode() in line]
+    return comments, separators[0] if separators else ","
 
 
 def _read_parquet(path):
@@ -256,7 +319,10 @@ def _from_arrow(raw):
     import pyarrow as pa
 
     stars = Table()
-    for name, column in zip(raw.column_names, raw.columns, strict=True):
+    for name, column in zip(map(str.strip, raw.column_names), raw.columns, strict=True):
+        if name in stars.colnames:
+            msg = f"'path' holds two columns named {name!r}; give one of them another name"
+            raise InputError(msg)
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         if pa.types.is_temporal(column.type):
@@ -301,15 +367,6 @@ def _rename(stars, columns):
         stars.rename_column(f"{name} of {theirs}", name)
 
 
-def _fill_in(column, info):
-    """Unit, UCD and description of the registry where the file gives none."""
-    if column.unit is None:
-        column.unit = info.unit
-    if not column.description:
-        column.description = info.description
-    column.meta.setdefault("ucd", info.ucd)
-
-
 # Where files state release and epoch, in any case.
 _STATEMENTS = ("release_key", "release", "ref_epoch", "refepoch")
 
@@ -323,6 +380,8 @@ def _state_release(stars, release):
             release = get_release(text)
         except InputError:
             log.info("the file's release %r is not one of %s", text, ", ".join(RELEASES))
+    if release is None and not text:
+        release = _designated(stars)
     epoch = _epoch(stated.get("ref_epoch", stated.get("refepoch")))
     if epoch is None and "ref_epoch" in stars.colnames:
         values = np.ma.compressed(np.ma.unique(np.ma.asarray(stars["ref_epoch"])))
@@ -334,6 +393,18 @@ def _state_release(stars, release):
         epoch = release.ref_epoch if epoch is None else epoch
     if epoch is not None:
         stars.meta["ref_epoch"] = epoch
+
+
+def _designated(stars):
+    """The release that Gaia's designations state, as in "Gaia DR3 2130...", if they all state one."""
+    name = next((name for name in stars.colnames if name.lower() == "designation"), None)
+    if name is None or stars[name].dtype.kind not in "SU":
+        return None
+    stated = {" ".join(text.split()[:-1]) for text in np.ma.compressed(np.ma.asarray(stars[name], str)).tolist()}
+    try:
+        return get_release(stated.pop()) if len(stated) == 1 else None
+    except InputError:
+        return None
 
 
 def _epoch(value):

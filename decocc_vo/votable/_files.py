@@ -185,6 +185,9 @@ def _fits_column(column):
     code = "i2" if dtype.kind == "b" and mask.any() else _FITS_LARGER.get(dtype.str[1:])
     if code is not None:
         note["dtype"], values = dtype.name, values.astype(code)
+    elif dtype.kind in "mM":
+        msg = f"'table' column {column.name!r} has values of type {dtype}, which FITS cannot hold; make it text"
+        raise InputError(msg)
     elif dtype.kind == "O":
         note["dtype"], values = dtype.name, as_texts(column.name, np.ma.masked_array(values, mask), mask)[0].data
     if dtype.kind == "S":

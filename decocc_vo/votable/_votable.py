@@ -195,7 +195,7 @@ def as_texts(name, values, mask):
     """Strings as str, and what type they were."""
     dtype = values.dtype
     if values.ndim > 1:
-        msg = f"'table' column {name!r} holds arrays of strings, which VOTable cannot hold; split it or leave it out"
+        msg = f"'table' column {name!r} holds arrays of strings, which cannot be written; split it or leave it out"
         raise InputError(msg)
     texts = [
         "" if null else v.decode() if isinstance(v, bytes) else v for v, null in zip(values.data, mask, strict=True)
