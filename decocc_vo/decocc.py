@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from .columns import canonical_order, conform, parallax_zero_point, usable_rows
+from .columns import canonical_order, conform, floats, parallax_zero_point, usable_rows
 from .embedding.candidates import FIRST
 from .exceptions import InputError
-from .membership import Candidate, assemble, check_seed, requires
+from .membership import Candidate, assemble, check_integer, check_seed, requires
 from .region import ClusterRegion
 
 __all__ = ["DECOCC", "ThesisDECOCC"]
@@ -72,6 +72,9 @@ class DECOCC:
         check_seed(self.seed)
         if not _is_number(self.threshold) or not 0 <= self.threshold < np.inf:
             msg = f"'threshold' must be a number of zero or more, not {self.threshold!r}"
+            raise InputError(msg)
+        if not isinstance(self.photometry, (bool, np.bool_)):
+            msg = f"'photometry' must be True or False, not {self.photometry!r}"
             raise InputError(msg)
         if self.first not in FIRST:
             msg = f"'first' must be one of {', '.join(FIRST)}, not {self.first!r}"
@@ -178,12 +181,8 @@ class ThesisDECOCC:
     def __post_init__(self):
         check_seed(self.seed)
         for name, fewest in (("n_clusters", 2), ("width", 1)):
-            value = getattr(self, name)
-            if value is None and name == "n_clusters":
-                continue
-            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < fewest:
-                msg = f"'{name}' must be an integer of {fewest} or more, not {value!r}"
-                raise InputError(msg)
+            if name != "n_clusters" or self.n_clusters is not None:
+                check_integer(name, getattr(self, name), fewest)
         if not _is_number(self.quantile) or not 0 <= self.quantile < 0.5:
             msg = f"'quantile' must be at least 0 and below 0.5, not {self.quantile!r}"
             raise InputError(msg)
@@ -217,7 +216,6 @@ class ThesisDECOCC:
         began = time.perf_counter()
         stars, region, used = prepare(table, region, columns, _FEWEST_THESIS)
         from ._groups import pick_group
-        from .columns import floats
         from .embedding.thesis import run_thesis
 
         used = used[floats(stars["parallax"])[used] != 0]
@@ -269,7 +267,7 @@ def prepare(table, region, columns, fewest):
     region : `~decocc_vo.region.ClusterRegion`
         The one given, or the table's footprint.
     used : `~numpy.ndarray`
-        Indices of the usable rows, in canonical order.
+        Indices of the usable rows, in canonical order; those 90 degrees and more from the centre are none.
     """
     stars = conform(table, columns)
     if region is not None and not isinstance(region, ClusterRegion):
@@ -279,8 +277,12 @@ def prepare(table, region, columns, fewest):
     used = order[usable_rows(stars)[order]]
     requires(stars, used, fewest)
     if region is None:
-        return stars, ClusterRegion.from_table(stars[used]), used
-    region.check_stars(stars["ra"][used], stars["dec"][used])
+        region = ClusterRegion.from_table(stars[used])
+    else:
+        region.check_stars(stars["ra"][used], stars["dec"][used])
+    # Stars on the other side of the sky are on no tangent plane.
+    used = used[np.isfinite(region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])[0])]
+    requires(stars, used, fewest)
     return stars, region, used
 
 

@@ -9,15 +9,34 @@ from astropy.table import Column, MaskedColumn, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from . import __version__
-from .columns import ASTROMETRY, COLUMNS, RESULTS, describe, floats, standard_errors, unused_name, usable_rows
+from .columns import (
+    ASTROMETRY,
+    COLUMNS,
+    RESULTS,
+    describe,
+    floats,
+    standard_errors,
+    turns,
+    unit_vectors,
+    unused_name,
+    usable_rows,
+    zero_point_uncertainty,
+)
 from .exceptions import InputError
 
-__all__ = ["Candidate", "Membership", "assemble", "characterise", "check_seed", "make_room", "requires"]
+__all__ = [
+    "Candidate",
+    "Membership",
+    "assemble",
+    "characterise",
+    "check_integer",
+    "check_seed",
+    "make_room",
+    "requires",
+]
 
 MEMBER = 0.5
 """A star counts as a member from this probability on."""
-
-_PARALLAX_SYSTEMATIC = 0.011  # mas: residual of the zero point over the sky (Maiz Apellaniz et al. 2021, A&A 649, A13)
 
 _SUMMARY = (
     ("name", None, "Name of the region"),
@@ -27,10 +46,18 @@ _SUMMARY = (
     ("n_expected", None, "Sum of membership_prob"),
     ("pmra", u.mas / u.yr, "Mean proper motion in right ascension, times cos(dec)"),
     ("pmra_error", u.mas / u.yr, "Standard error of the mean pmra"),
-    ("pmra_dispersion", u.mas / u.yr, "Intrinsic dispersion of pmra, measurement errors taken out"),
+    (
+        "pmra_dispersion",
+        u.mas / u.yr,
+        "Dispersion of pmra, measurement errors taken out; in a wide field it has the perspective in it",
+    ),
     ("pmdec", u.mas / u.yr, "Mean proper motion in declination"),
     ("pmdec_error", u.mas / u.yr, "Standard error of the mean pmdec"),
-    ("pmdec_dispersion", u.mas / u.yr, "Intrinsic dispersion of pmdec, measurement errors taken out"),
+    (
+        "pmdec_dispersion",
+        u.mas / u.yr,
+        "Dispersion of pmdec, measurement errors taken out; in a wide field it has the perspective in it",
+    ),
     ("parallax", u.mas, "Mean parallax, zero point not subtracted"),
     ("parallax_error", u.mas, "Standard error of the mean parallax"),
     ("parallax_dispersion", u.mas, "Intrinsic dispersion of parallax, measurement errors taken out"),
@@ -110,12 +137,14 @@ def _mean_and_dispersion(x, error, weight):
     """
     Mean, its standard error, and intrinsic dispersion of values with known errors, by maximum likelihood.
 
-    Fixed-point iteration of the normal equations of ``sum w ln N(x; mean, error^2 + s^2)``.
+    Fixed-point iteration of the normal equations of ``sum w ln N(x; mean, error^2 + s^2)``; the variance that it gives
+    for n values is (n - 1) / n of the true one. Returned beside them is the weight of each value in the mean.
     """
+    weights = np.zeros(len(x))
     good = np.isfinite(x) & (weight > 0)
     x, weight = x[good], weight[good]
     if x.size == 0:
-        return np.nan, np.nan, np.nan
+        return np.nan, np.nan, np.nan, weights
     error = np.where(np.isfinite(error[good]), error[good], 0.0)
     mean = np.average(x, weights=weight)
     s2 = max(np.average((x - mean) ** 2, weights=weight) - np.average(error**2, weights=weight), 0.0)
@@ -129,15 +158,18 @@ def _mean_and_dispersion(x, error, weight):
         s2 = new
         if done:
             break
-    return mean, np.sqrt(1.0 / np.sum(weight / (error**2 + s2))), np.sqrt(s2)
+    weights[good] = v / np.sum(v)
+    s2 *= max(weight.sum(), 2.0) / (max(weight.sum(), 2.0) - 1.0)
+    return mean, np.sqrt(1.0 / np.sum(weight / (error**2 + s2))), np.sqrt(s2), weights
 
 
 def characterise(stars, probability, region, *, zero_point=0.0, significance=float("nan"), release="unknown"):
     """
     Characterise one group of stars: centre, mean motion, parallax, counts, with errors.
 
-    Means and dispersions weigh every star by its probability; the intrinsic dispersion is separated from the
-    measurement errors by maximum likelihood; where a table has no errors, those expected at the magnitude stand in.
+    Means and dispersions weigh every star by its probability, and motions are in the axes at the group's centre, which
+    near a pole are not those at each star; the intrinsic dispersion is separated from the measurement errors by maximum
+    likelihood; where a table has no errors, those expected at the magnitude stand in.
 
     Parameters
     ----------
@@ -148,7 +180,8 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
     region : `~decocc_vo.region.ClusterRegion`
         Whose centre is the origin of the tangent plane.
     zero_point : float or `~numpy.ndarray`
-        Parallax zero point in mas, one or one a star; the summary has its mean over the members.
+        Parallax zero point in mas, one or one a star; the summary has its mean, each star weighing as much as in that
+        of the parallaxes.
     significance : float
         Evidence for the group.
     release : str
@@ -161,22 +194,24 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
     """
     p = np.asarray(probability, float)
     row = {"name": region.name or "", "release": release, "significance": significance}
-    for name, error in zip(("pmra", "pmdec", "parallax"), standard_errors(stars).T, strict=True):
-        values = _mean_and_dispersion(floats(stars[name]), error, p)
-        row |= dict(zip((name, f"{name}_error", f"{name}_dispersion"), values, strict=True))
-    total = p.sum()
-    zero = float(np.sum(p * zero_point) / total) if total > 0 else np.nan
-    row["parallax_zero_point"] = zero
-    true = row["parallax"] - zero
-    sigma = np.hypot(row["parallax_error"], _PARALLAX_SYSTEMATIC)
-    for name, value in (("distance", true), ("distance_low", true + sigma), ("distance_high", true - sigma)):
-        row[name] = 1000.0 / value if value > 0 else np.nan
-    unit = _unit_vectors(floats(stars["ra"]), floats(stars["dec"]))
+    unit = unit_vectors(np.radians(floats(stars["ra"])), np.radians(floats(stars["dec"])))
     centre = (p[:, None] * unit).sum(0)
     centre /= max(np.linalg.norm(centre), 1e-300)
     row["ra"] = np.degrees(np.arctan2(centre[1], centre[0])) % 360.0
     row["dec"] = np.degrees(np.arcsin(np.clip(centre[2], -1, 1)))
-    chosen = p >= MEMBER
+    values, errors = _astrometry(stars, (row["ra"], row["dec"]))
+    values[:, 2] -= zero_point
+    for name, value, error in zip(("pmra", "pmdec", "parallax"), values.T, errors.T, strict=True):
+        *found, weights = _mean_and_dispersion(value, error, p)
+        row |= dict(zip((name, f"{name}_error", f"{name}_dispersion"), found, strict=True))
+    total = p.sum()
+    # Of the stars that the mean parallax comes from: faint ones, which say little of it, have another zero point.
+    row["parallax_zero_point"] = zero = float(np.sum(weights * zero_point)) if total > 0 else np.nan
+    true, row["parallax"] = row["parallax"], row["parallax"] + zero
+    sigma = np.hypot(row["parallax_error"], zero_point_uncertainty(release))
+    for name, value in (("distance", true), ("distance_low", true + sigma), ("distance_high", true - sigma)):
+        row[name] = 1000.0 / value if value > 0 else np.nan
+    chosen = p.astype(np.float32) >= MEMBER  # as in the table
     row["n_members"] = int(chosen.sum())
     row["n_expected"] = float(total)
     row["r50"] = _weighted_median(2 * np.degrees(np.arcsin(np.linalg.norm(unit - centre, axis=1) / 2)), p)
@@ -185,9 +220,14 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
     return row
 
 
-def _unit_vectors(ra, dec):
-    ra, dec = np.radians(ra), np.radians(dec)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+def _astrometry(stars, centre):
+    """Motions in the axes of a centre [deg] and parallax, and their standard errors: shape (n, 3) each."""
+    values = np.stack([floats(stars[name]) for name in ("pmra", "pmdec", "parallax")], axis=1)
+    errors = standard_errors(stars)
+    turn = turns(floats(stars["ra"]), floats(stars["dec"]), centre)
+    values[:, :2] = np.einsum("nij,nj->ni", turn, values[:, :2])
+    errors[:, :2] = np.sqrt(np.einsum("nij,nj->ni", turn**2, errors[:, :2] ** 2))
+    return values, errors
 
 
 def _weighted_median(x, weight):
@@ -342,6 +382,13 @@ def check_seed(seed):
     """Refuse a seed that is no integer of 32 bits, which is what the random generators take."""
     if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         msg = f"'seed' must be an integer from 0 to 4294967295, not {seed!r}"
+        raise InputError(msg)
+
+
+def check_integer(name, value, fewest):
+    """Refuse a setting that is no integer of ``fewest`` or more."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < fewest:
+        msg = f"'{name}' must be an integer of {fewest} or more, not {value!r}"
         raise InputError(msg)
 
 

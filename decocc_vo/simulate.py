@@ -5,7 +5,8 @@ A simulated member takes its magnitude from a cluster sequence, and its errors, 
 field star of the same magnitude, so that a field keeps the properties of its survey.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 
 import astropy.units as u
 import numpy as np
@@ -22,6 +23,7 @@ from .exceptions import InputError
 
 __all__ = ["SimulatedCluster", "inject_cluster", "shuffle_positions", "simulate_field"]
 
+_NOT_LENT = {"phot_bp_mean_mag", "phot_rp_mean_mag", "radial_velocity", "radial_velocity_error"}
 _AU_YR = 4.740470463  # km/s of one au a year
 
 # Main sequence of the solar neighbourhood, BP-RP against absolute G, read off Gaia's Hertzsprung-Russell diagram
@@ -86,6 +88,14 @@ class SimulatedCluster:
     radial_velocity: float = 0.0
 
     def __post_init__(self):
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.type is not str and not (isinstance(value, Real) and np.isfinite(value)):
+                msg = f"'{item.name}' must be a number, not {value!r}"
+                raise InputError(msg)
+        if not isinstance(self.n_members, Integral):
+            msg = f"'n_members' must be an integer, not {self.n_members!r}"
+            raise InputError(msg)
         if self.n_members < 1 or self.parallax <= 0 or self.radius <= 0 or not 0 < self.axis_ratio <= 1:
             msg = "'n_members', 'parallax' and 'radius' must be positive, 'axis_ratio' between 0 and 1"
             raise InputError(msg)
@@ -215,6 +225,9 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
     members["pmdec"] = motion[:, 1] + noise[:, 1]
     members["parallax"] = parallax + noise[:, 2]
     members["phot_g_mean_mag"] = g.astype(np.float32)
+    # What the field star lent and the member would have otherwise.
+    for name in _NOT_LENT & set(members.colnames):
+        members[name] = np.ma.masked_all(n, members[name].dtype)
     if "bp_rp" in members.colnames:
         members["bp_rp"] = np.ma.masked_array(colour.astype(np.float32), np.ma.getmaskarray(members["bp_rp"]))
     # Below those of the cluster that an earlier call put in.
@@ -297,8 +310,8 @@ def simulate_field(region, n_stars, seed=0, limits=(8.0, 18.0)):
     """
     Simulate a field without a cluster: a disc population seen from the Sun.
 
-    Distances follow an exponential disc, motions a velocity ellipsoid of 35 km/s that reflects the Sun's own motion;
-    positions are uniform within the region.
+    Distances are those of a disc seen to a magnitude limit, about 1.3 kpc at G = 15 and more for fainter stars; motions
+    scatter by 35 km/s around a mean that is drawn for the field; positions are uniform on the region's tangent plane.
 
     Parameters
     ----------
@@ -309,12 +322,17 @@ def simulate_field(region, n_stars, seed=0, limits=(8.0, 18.0)):
     seed : int
         Of the random draws.
     limits : tuple of float
-        Magnitude limits in G.
+        Bright and faint magnitude limit in G.
 
     Returns
     -------
     stars : `~astropy.table.Table`
         With positions, motions, parallaxes, their errors, G and BP-RP.
+
+    Raises
+    ------
+    InputError
+        If the first of the limits is not the bright one.
 
     Examples
     --------
@@ -324,8 +342,11 @@ def simulate_field(region, n_stars, seed=0, limits=(8.0, 18.0)):
     >>> len(stars), bool(stars["phot_g_mean_mag"].max() <= 16)
     (1000, True)
     """
+    if not limits[0] < limits[1]:
+        msg = f"'limits' must be a bright and a faint magnitude, not {limits!r}"
+        raise InputError(msg)
     rng = np.random.default_rng(seed)
-    radius = region.radius.to_value("arcmin") * np.sqrt(rng.uniform(0, 1, n_stars))
+    radius = 60 * np.degrees(np.tan(region.radius.to_value("rad"))) * np.sqrt(rng.uniform(0, 1, n_stars))
     angle = rng.uniform(0, 2 * np.pi, n_stars)
     ra, dec = _offset_to_sky(region, radius * np.cos(angle), radius * np.sin(angle))
     g = limits[1] + np.log(rng.uniform(np.exp(0.6 * (limits[0] - limits[1])), 1, n_stars)) / 0.6

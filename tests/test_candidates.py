@@ -30,7 +30,6 @@ def observed(x, cov, xy, mag, footprint):
         colour=missing,
         ruwe=missing,
         footprint=footprint,
-        declination=0.0,
     )
 
 

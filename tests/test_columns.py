@@ -18,8 +18,11 @@ from decocc_vo.columns import (
     conform,
     correlations,
     describe,
+    expected_errors,
     floats,
     get_release,
+    parallax_zero_point,
+    standard_errors,
     usable_rows,
 )
 
@@ -389,3 +392,21 @@ def test_correlations_are_those_of_a_distribution(correlations_given):
     assert np.linalg.eigvalsh(matrices).min() > 0.009
     np.testing.assert_allclose(np.einsum("nii->ni", matrices), 1)
     np.testing.assert_allclose(matrices, matrices.transpose(0, 2, 1))
+
+
+def test_without_errors_hipparcos_has_its_own():
+    """They are some forty times Gaia's at these magnitudes."""
+    errors = standard_errors(conform(table(2, hp_mag=[9.0, 12.0])))
+    np.testing.assert_allclose(errors, [[0.987, 0.8295, 1.05], [3.1396, 2.6386, 3.34]])
+    both = conform(table(2, hp_mag=[9.0, 9.0], phot_g_mean_mag=[9.0, np.nan]))
+    np.testing.assert_allclose(standard_errors(both)[:, 2], [0.0215, 1.05])
+    assert np.isnan(standard_errors(conform(table(2)))).all()
+
+
+@pytest.mark.parametrize("release", ["Gaia DR2", "gaia_dr2", "GAIA DR2 ", "gaiadr2"])
+def test_a_release_is_one_whatever_its_spelling(release):
+    """For its errors as for its zero point."""
+    stars = conform(table(1, phot_g_mean_mag=[15.0]))
+    stars.meta["release"] = release
+    assert parallax_zero_point(stars).tolist() == [-0.029]
+    np.testing.assert_allclose(standard_errors(stars)[0], expected_errors(np.array([15.0]), dr2=True)[0])

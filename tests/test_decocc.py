@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 
 from decocc_vo import DECOCC, ClusterRegion, InputError, query_region
 from decocc_vo.classic.kmeans import KMeansClassifier
-from decocc_vo.columns import expected_errors
+from decocc_vo.columns import expected_errors, floats
 from decocc_vo.plot import plot_proper_motions
 from decocc_vo.report import write_report
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
@@ -234,6 +234,8 @@ def test_any_first_clustering_finds_the_cluster(made_up, first):
 
 @pytest.mark.parametrize("settings", [{"first": "magic"}, {"first": None}])
 def test_unknown_first_clusterings_are_refused(settings):
+    with pytest.raises(InputError, match="'photometry' must be True or False, not 'no'"):
+        DECOCC(photometry="no")
     with pytest.raises(InputError, match="'first' must be one of density, hdbscan, kmeans"):
         DECOCC(**settings)
 
@@ -287,3 +289,52 @@ def test_the_mapping_of_columns_goes_with_the_result(tmp_path):
         assert result.table["motion"].unit == "mas / yr"
         assert result.table["motion"].meta["ucd"] == "pos.pm;pos.eq.ra"
     assert stars["motion"].unit is None
+
+
+def moved(stars, region, dec):
+    """The same sky, turned so that the region's centre is at another declination."""
+    motion = {"pm_ra_cosdec": floats(stars["pmra"]) * u.mas / u.yr, "pm_dec": floats(stars["pmdec"]) * u.mas / u.yr}
+    sky = SkyCoord(floats(stars["ra"]) * u.deg, floats(stars["dec"]) * u.deg, **motion)
+    offset = sky.transform_to(region.center.skyoffset_frame())
+    centre = SkyCoord(50.0, dec, unit="deg")
+    motion = {"pm_lon_coslat": offset.pm_lon_coslat, "pm_lat": offset.pm_lat}
+    there = SkyCoord(lon=offset.lon, lat=offset.lat, **motion, frame=centre.skyoffset_frame()).icrs
+    new = Table(stars, copy=True)
+    new["ra"], new["dec"] = there.ra.deg, there.dec.deg
+    new["pmra"], new["pmdec"] = there.pm_ra_cosdec.to_value("mas/yr"), there.pm_dec.to_value("mas/yr")
+    return new, ClusterRegion(centre, region.radius)
+
+
+@pytest.mark.parametrize("dec", [-60.0, 88.0])
+def test_near_a_pole_it_is_the_same_cluster(dec):
+    """East and north turn over the field there; motions are compared in one place's axes."""
+    region = ClusterRegion.from_text("120 0", "60arcmin")
+    members = SimulatedCluster(100, -30.0, 20.0, 5.0, 15.0)
+    stars = inject_cluster(simulate_field(region, 800), region, members)
+    plain = DECOCC().fit(stars, region)
+    turned = DECOCC().fit(*moved(stars, region, dec))
+    np.testing.assert_allclose(turned.table["membership_prob"], plain.table["membership_prob"], atol=0.02)
+    for name in ("pmra_dispersion", "pmdec_dispersion"):
+        assert turned.summary[name][0] == pytest.approx(plain.summary[name][0], rel=0.02)
+
+
+@pytest.mark.parametrize("method", [DECOCC(), DECOCC.thesis(), KMeansClassifier()])
+def test_a_star_on_the_other_side_of_the_sky_is_not_used(method):
+    region = ClusterRegion.from_text("120 -30", "20arcmin")
+    stars = inject_cluster(simulate_field(region, 300), region, SimulatedCluster(60, -3.0, 2.0, 1.1, 4.0))
+    stars["ra"][7], stars["dec"][7] = 300.0, 30.0
+    result = method.fit(stars, region)
+    assert np.flatnonzero(np.ma.getmaskarray(result.table["membership_prob"])).tolist() == [7]
+
+
+@pytest.mark.parametrize("degrees", [1.0, 10.0])
+def test_one_stray_star_changes_little(degrees):
+    """The footprint is where the others are."""
+    region = ClusterRegion.from_text("120 -30", "20arcmin")
+    stars = inject_cluster(simulate_field(region, 500), region, SimulatedCluster(15, -3.0, 2.0, 1.1, 2.0))
+    plain = DECOCC().fit(stars, region)
+    stars.add_row(stars[0])
+    stars["source_id"][-1], stars["dec"][-1] = 10**9, stars["dec"][0] + degrees
+    spoilt = DECOCC().fit(stars, region)
+    np.testing.assert_allclose(spoilt.table["membership_prob"][:-1], plain.table["membership_prob"], atol=0.05)
+    assert spoilt.summary["significance"][0] == pytest.approx(plain.summary["significance"][0], abs=5)

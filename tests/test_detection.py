@@ -233,7 +233,6 @@ def synthetic(n, members, seed=0):
         colour=missing,
         ruwe=missing,
         footprint=30.0,
-        declination=-35.0,
     )
     return obs, truth[order]
 
@@ -280,7 +279,7 @@ def wide():
     xy = np.stack([r * np.cos(angle), r * np.sin(angle)], axis=1)
     velocity = np.array([20.0, -10.0, 40.0])
     parallax = np.where(truth, 20 * (1 + rng.normal(0, 0.04, n)), np.abs(rng.normal(18, 6, n)))
-    motion = Perspective(velocity, 20.0, 16.0).motion_per_parallax(xy) + rng.normal(0, 0.6 / 4.74, (n, 2))
+    motion = Perspective(velocity, 20.0).motion_per_parallax(xy) + rng.normal(0, 0.6 / 4.74, (n, 2))
     motion = np.where(truth[:, None], motion, rng.normal(velocity[:2] / 4.74, 0.7, (n, 2))) * parallax[:, None]
     sigma = 0.3
     missing = np.full(n, np.nan)
@@ -292,7 +291,6 @@ def wide():
         colour=missing,
         ruwe=missing,
         footprint=footprint,
-        declination=16.0,
     )
     start = np.append(20 * velocity[:2] / 4.740470463, 20.0)
     return obs, truth, velocity, refine(fit_peak(embed(obs), start, np.zeros(2), 100.0))

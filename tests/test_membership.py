@@ -53,10 +53,73 @@ def test_error_of_the_mean_is_the_scatter_of_the_mean():
         assert 0.85 < np.std(pulls) < 1.2
 
 
+@pytest.mark.parametrize("n", [8, 15])
+def test_error_of_the_mean_of_few_stars(n):
+    pulls = []
+    for seed in range(600):
+        table = draw(n, seed)
+        table["ra"], table["dec"] = CENTER
+        row = characterised(table)
+        pulls.append((row["pmra"] - TRUTH["pmra"][0]) / row["pmra_error"])
+    # That of a t distribution is sqrt((n - 1) / (n - 3)); errors about as large as the dispersion add to it.
+    assert np.std(pulls) < 1.1 * np.sqrt((n - 1) / (n - 3))
+
+
+def test_zero_points_weigh_as_the_parallaxes_do():
+    """Faint stars say little of the parallax, and their zero point is another one."""
+    rng = np.random.default_rng(5)
+    pulls = []
+    for seed in range(100):
+        table = draw(200, seed)
+        faint = np.arange(200) % 2 == 1
+        zero_point = np.where(faint, -0.05, -0.02)
+        table["parallax_error"] = np.where(faint, 0.5, 0.02)
+        table["parallax"] = 1.0 + zero_point + rng.normal(0, table["parallax_error"])
+        row = characterised(table, zero_point=zero_point)
+        pulls.append((row["parallax"] - row["parallax_zero_point"] - 1.0) / row["parallax_error"])
+        assert row["parallax_zero_point"] == pytest.approx(-0.02, abs=0.001)
+        assert row["distance"] == pytest.approx(1000 / (row["parallax"] - row["parallax_zero_point"]))
+    assert abs(np.mean(pulls)) < 0.4
+    assert np.std(pulls) < 1.2
+
+
+def test_near_a_pole_motions_are_those_in_the_axes_of_the_centre():
+    table = draw(1000, seed=6)
+    plain = characterised(table)
+    offset = SkyCoord(
+        table["ra"],
+        table["dec"],
+        unit="deg",
+        pm_ra_cosdec=np.asarray(table["pmra"]) * u.mas / u.yr,
+        pm_dec=np.asarray(table["pmdec"]) * u.mas / u.yr,
+    ).transform_to(REGION.center.skyoffset_frame())
+    motion = {"pm_lon_coslat": offset.pm_lon_coslat, "pm_lat": offset.pm_lat}
+    pole = SkyCoord(10.0, 89.5, unit="deg").skyoffset_frame()
+    sky = SkyCoord(lon=offset.lon, lat=offset.lat, **motion, frame=pole).icrs
+    table["ra"], table["dec"] = sky.ra.deg, sky.dec.deg
+    table["pmra"], table["pmdec"] = sky.pm_ra_cosdec.to_value("mas/yr"), sky.pm_dec.to_value("mas/yr")
+    row = characterised(table)
+    assert np.std(table["pmra"]) > 10
+    for name in TRUTH:
+        assert row[f"{name}_dispersion"] == pytest.approx(plain[f"{name}_dispersion"], rel=0.05)
+        assert row[f"{name}_error"] == pytest.approx(plain[f"{name}_error"], rel=0.05)
+    assert np.hypot(row["pmra"], row["pmdec"]) == pytest.approx(np.hypot(plain["pmra"], plain["pmdec"]), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("release", "uncertainty"), [("Gaia DR3", 0.011), ("Gaia DR2", 0.043), ("Hipparcos-2", 0.1), ("unknown", 0.05)]
+)
+def test_the_distance_is_as_sure_as_the_zero_point(release, uncertainty):
+    row = characterised(draw(4000, seed=10, error=0.05), release=release)
+    sigma = np.hypot(row["parallax_error"], uncertainty)
+    assert row["distance_low"] == pytest.approx(1000 / (row["parallax"] + sigma))
+
+
 def test_dispersion_is_nothing_where_errors_explain_all():
     rng = np.random.default_rng(0)
     table = draw(3000, seed=2)
-    table["pmra"] = rng.normal(5.0, table["pmra_error"])
+    table["pmra"], table["pmdec"] = rng.normal(5.0, table["pmra_error"]), 0.0
+    table["ra"], table["dec"] = CENTER
     row = characterised(table)
     assert row["pmra_dispersion"] < 0.05
     assert row["pmra_error"] == pytest.approx(1 / np.sqrt(np.sum(table["pmra_error"] ** -2.0)), rel=0.05)
@@ -65,10 +128,11 @@ def test_dispersion_is_nothing_where_errors_explain_all():
 def test_without_errors_the_dispersion_is_the_scatter():
     table = draw(500, seed=3)
     table.remove_columns([f"{name}_error" for name in TRUTH])
+    table["ra"], table["dec"] = CENTER
     row = characterised(table)
-    assert row["pmra_dispersion"] == pytest.approx(np.std(table["pmra"]), rel=1e-3)
+    assert row["pmra_dispersion"] == pytest.approx(np.std(table["pmra"], ddof=1), rel=1e-3)
     assert row["pmra"] == pytest.approx(np.mean(table["pmra"]), rel=1e-6)
-    assert row["pmra_error"] == pytest.approx(np.std(table["pmra"]) / np.sqrt(500), rel=1e-3)
+    assert row["pmra_error"] == pytest.approx(np.std(table["pmra"], ddof=1) / np.sqrt(500), rel=1e-3)
 
 
 def test_missing_error_of_one_star_does_not_lose_it():
@@ -122,7 +186,7 @@ def test_centre_across_the_meridian_and_at_the_poles(ra, dec):
 
 def test_distance_takes_the_zero_point_and_its_interval_holds_it():
     table = draw(4000, seed=10, error=0.05)
-    row = characterised(table, zero_point=-0.03)
+    row = characterised(table, zero_point=-0.03, release="Gaia DR3")
     assert row["parallax_zero_point"] == pytest.approx(-0.03)
     assert row["distance"] == pytest.approx(1000 / (row["parallax"] + 0.03))
     sigma = np.hypot(row["parallax_error"], 0.011)

@@ -301,3 +301,35 @@ def test_a_field_without_magnitudes_is_refused(field):
     field = field["source_id", "ra", "dec", "pmra", "pmdec", "parallax"]
     with pytest.raises(InputError, match="'field' has no stars with motions and phot_g_mean_mag"):
         inject_cluster(field, REGION, cluster())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"n": 50.5}, "'n_members' must be an integer"),
+        ({"pmra": np.nan}, "'pmra' must be a number"),
+        ({"radius": "6"}, "'radius' must be a number"),
+    ],
+)
+def test_a_cluster_of_what_are_no_numbers_is_refused(change, told):
+    with pytest.raises(InputError, match=told):
+        cluster(**change)
+
+
+def test_limits_the_wrong_way_round_are_refused():
+    with pytest.raises(InputError, match="'limits' must be a bright and a faint magnitude"):
+        simulate_field(REGION, 100, limits=(18.0, 8.0))
+
+
+def test_members_have_no_velocity_of_a_field_star(field):
+    lent = Table(field, copy=True)
+    lent["radial_velocity"], lent["phot_bp_mean_mag"] = 30.0, 15.0
+    own = members(inject_cluster(lent, REGION, cluster(n=50), seed=2))
+    assert own["radial_velocity"].mask.all()
+    assert own["phot_bp_mean_mag"].mask.all()
+
+
+def test_a_wide_field_reaches_its_edge():
+    region = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 30 * u.deg)
+    sky = SkyCoord(*(floats(simulate_field(region, 3000)[name]) for name in ("ra", "dec")), unit="deg")
+    assert 29.5 < sky.separation(region.center).deg.max() <= 30

@@ -45,13 +45,14 @@ class Field:
         """
         began = time.perf_counter()
         stars = conform(table, columns)
-        if region is None:
-            region = ClusterRegion.from_table(stars)
-        elif not isinstance(region, ClusterRegion):
+        if region is not None and not isinstance(region, ClusterRegion):
             msg = f"'region' must be a ClusterRegion, not {type(region).__name__}; see ClusterRegion.from_name"
             raise InputError(msg)
         order = canonical_order(stars)
         used = order[usable_rows(stars)[order]]
+        if region is None:
+            requires(stars, used, FEWEST)
+            region = ClusterRegion.from_table(stars[used])
         region.check_stars(stars["ra"][used], stars["dec"][used])
         motion = [floats(stars[name])[used] for name in ("pmra", "pmdec", "parallax")]
         xi, eta = region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])

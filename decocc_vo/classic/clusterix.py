@@ -211,7 +211,8 @@ class _Grid:
     def most_significant_excess(self, pm, area):
         """Largest excess of the inner area over the scaled outer one, in standard deviations of the two counts."""
         inner, outer = self.smooth(pm[area.inner]), self.smooth(pm[area.outer])
-        return float(np.max((inner - area.ratio * outer) / np.sqrt(inner + area.ratio**2 * outer + 1.0)))
+        # Under a Gaussian kernel of unit height the variance of a count is half of it.
+        return float(np.max((inner - area.ratio * outer) / np.sqrt((inner + area.ratio**2 * outer) / 2 + 1.0)))
 
     def probability(self, pm, area):
         """``(F_cf - F_f) / F_cf`` at the proper motion of each star, clipped to [0, 1]."""

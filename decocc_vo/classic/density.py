@@ -1,12 +1,13 @@
 """Density-based clustering of proper motions and parallaxes: HDBSCAN and DBSCAN."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
 from .. import _groups
 from ..exceptions import InputError
-from ..membership import check_seed
+from ..membership import check_integer, check_seed
 from ._field import Field, group_candidates
 
 __all__ = ["DensityClassifier", "dbscan_epsilon"]
@@ -71,14 +72,11 @@ class DensityClassifier:
         if self.engine not in ("scikit-learn", "fast-hdbscan"):
             msg = f"'engine' must be 'scikit-learn' or 'fast-hdbscan', not {self.engine!r}"
             raise InputError(msg)
-        if self.min_samples is not None and self.min_samples < 2:
-            msg = f"'min_samples' must be at least 2, not {self.min_samples!r}"
-            raise InputError(msg)
-        if self.min_cluster_size < 5:
-            msg = f"'min_cluster_size' must be at least 5, not {self.min_cluster_size!r}"
-            raise InputError(msg)
-        if self.epsilon is not None and not self.epsilon > 0:
-            msg = f"'epsilon' must be positive, not {self.epsilon!r}"
+        if self.min_samples is not None:
+            check_integer("min_samples", self.min_samples, 2)
+        check_integer("min_cluster_size", self.min_cluster_size, 5)
+        if self.epsilon is not None and not (isinstance(self.epsilon, Real) and 0 < self.epsilon < np.inf):
+            msg = f"'epsilon' must be a positive number, not {self.epsilon!r}"
             raise InputError(msg)
 
     def fit(self, table, region=None, columns=None):

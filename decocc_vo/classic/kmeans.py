@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import _groups
-from ..exceptions import InputError
-from ..membership import check_seed
+from ..membership import check_integer, check_seed
 from ._field import Field, group_candidates
 
 __all__ = ["KMeansClassifier"]
@@ -43,9 +42,8 @@ class KMeansClassifier:
 
     def __post_init__(self):
         check_seed(self.seed)
-        if self.n_clusters is not None and self.n_clusters < 2:
-            msg = f"'n_clusters' must be at least 2, not {self.n_clusters!r}"
-            raise InputError(msg)
+        if self.n_clusters is not None:
+            check_integer("n_clusters", self.n_clusters, 2)
 
     def fit(self, table, region=None, columns=None):
         """

@@ -9,7 +9,8 @@ from ._door import canonical_order, check_mapping, conform, floats, unused_name,
 from ._errors import correlations, expected_errors, magnitudes, standard_errors
 from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, RESULTS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
-from ._zero_point import parallax_zero_point, values_or_nan
+from ._sky import turns, unit_vectors
+from ._zero_point import parallax_zero_point, values_or_nan, zero_point_uncertainty
 
 __all__ = [
     "ASTROMETRY",
@@ -31,7 +32,10 @@ __all__ = [
     "magnitudes",
     "parallax_zero_point",
     "standard_errors",
+    "turns",
+    "unit_vectors",
     "unused_name",
     "usable_rows",
     "values_or_nan",
+    "zero_point_uncertainty",
 ]

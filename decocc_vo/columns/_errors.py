@@ -3,8 +3,7 @@
 import numpy as np
 
 from ._registry import CORRELATIONS
-from ._releases import RELEASES
-from ._zero_point import values_or_nan
+from ._zero_point import stated_release, values_or_nan
 
 __all__ = ["correlations", "expected_errors", "magnitudes", "standard_errors"]
 
@@ -15,6 +14,11 @@ _ERROR_PARALLAX = (0.025, 0.018, 0.016, 0.019, 0.027, 0.042, 0.07, 0.13, 0.24, 0
 _ERROR_PMRA, _ERROR_PMDEC = 1.03, 0.95
 # EDR3 against DR2: errors of parallax 0.80 times, of proper motion 0.51 times as large (same paper, section 5.1).
 _DR2_PARALLAX, _DR2_PM = 1 / 0.80, 1 / 0.51
+# Medians over the sky of Hipparcos-2 (van Leeuwen 2007, A&A 474, 653) by Hp: parallax; pmra and pmdec are 0.94 and 0.79
+# times as large.
+_ERROR_HP = (2.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0)
+_ERROR_HIPPARCOS = (0.29, 0.22, 0.29, 0.41, 0.56, 0.77, 1.05, 1.47, 2.15, 3.34, 5.24)
+_HIPPARCOS_PMRA, _HIPPARCOS_PMDEC = 0.94, 0.79
 _LARGEST, _LEAST_EIGENVALUE = 0.98, 0.01  # of a matrix of correlations
 
 
@@ -66,15 +70,17 @@ def standard_errors(stars):
     Returns
     -------
     errors : `~numpy.ndarray`, shape (n, 3)
-        The published ones; `expected_errors` where there is none; NaN where there is no magnitude either.
+        The published ones; where there is none `expected_errors` by G, or the medians of Hipparcos-2 by Hp; NaN where
+        there is no magnitude either.
     """
     published = np.stack([values_or_nan(stars, f"{name}_error") for name in ("pmra", "pmdec", "parallax")], axis=1)
     absent = ~(np.isfinite(published) & (published > 0))
-    release = RELEASES["gaia_dr2"]
-    dr2 = any(stars.meta.get(key) in (release.key, release.name) for key in ("release_key", "release", "RELEASE"))
-    mag = magnitudes(stars)
-    expected = np.where(np.isfinite(mag)[:, None], expected_errors(mag, dr2=dr2), np.nan)
-    return np.where(absent, expected, published)
+    release = stated_release(stars)
+    mag = values_or_nan(stars, "phot_g_mean_mag")
+    of_gaia = expected_errors(mag, dr2=release is not None and release.key == "gaia_dr2")
+    of_hipparcos = np.interp(values_or_nan(stars, "hp_mag"), _ERROR_HP, _ERROR_HIPPARCOS)  # NaN stays NaN
+    of_hipparcos = of_hipparcos[:, None] * np.array([_HIPPARCOS_PMRA, _HIPPARCOS_PMDEC, 1.0])
+    return np.where(absent, np.where(np.isfinite(mag)[:, None], of_gaia, of_hipparcos), published)
 
 
 def correlations(stars):

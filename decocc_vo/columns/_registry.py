@@ -151,7 +151,7 @@ _REGISTRY = (
         None,
         "stat.stdev;stat.probability",
         "float32",
-        "Spread of membership_prob over repeated fits: seeds and errors",
+        "Spread of membership_prob over bootstraps of the stars and over networks",
     ),
 )
 

@@ -49,6 +49,8 @@ class Release:
         ``"constant"`` or ``"none"``.
     zero_point_value : float
         The constant in mas, subtracted from the parallax, where the rule is ``"constant"``.
+    zero_point_uncertainty : float
+        What is left of it in the mean parallax of a cluster, in mas.
     services : mapping of str to Service
         TAP services that carry it, the first asked first.
     unknown : str
@@ -63,6 +65,7 @@ class Release:
     columns: tuple[str, ...]
     zero_point: str
     zero_point_value: float
+    zero_point_uncertainty: float
     services: MappingProxyType
     citation: str
     unknown: str = ""
@@ -79,6 +82,7 @@ RELEASES = MappingProxyType(
                 (*_POSITION, *_MOTION, *_CORRELATIONS, "hp_mag", "b_v"),
                 "none",
                 0.0,
+                0.1,  # van Leeuwen 2009, A&A 497, 209: the Pleiades are 0.3 off
                 MappingProxyType({}),
                 "van Leeuwen 2007, A&A 474, 653 (CDS I/311)",
             ),
@@ -89,6 +93,7 @@ RELEASES = MappingProxyType(
                 _DR2,
                 "constant",
                 -0.029,
+                0.043,  # Lindegren et al. 2018, A&A 616, A2, section 5.2
                 MappingProxyType(
                     {
                         "esa": Service(at.ESA, "gaiadr2.gaia_source", login=at.ESA_LOGIN),
@@ -105,6 +110,7 @@ RELEASES = MappingProxyType(
                 _EDR3,
                 "lindegren2021",
                 0.0,
+                0.011,  # over the sky: Maiz Apellaniz et al. 2021, A&A 649, A13
                 MappingProxyType(
                     {
                         "esa": Service(at.ESA, "gaiaedr3.gaia_source", at.DR2_VELOCITIES, at.ESA_LOGIN),
@@ -120,6 +126,7 @@ RELEASES = MappingProxyType(
                 _EDR3,
                 "lindegren2021",
                 0.0,
+                0.011,  # over the sky: Maiz Apellaniz et al. 2021, A&A 649, A13
                 MappingProxyType(
                     {
                         "esa": Service(at.ESA, "gaiadr3.gaia_source", login=at.ESA_LOGIN),
@@ -136,6 +143,7 @@ RELEASES = MappingProxyType(
                 None,
                 (),
                 "none",
+                0.0,
                 0.0,
                 MappingProxyType({}),
                 "",
@@ -169,8 +177,8 @@ def get_release(key, argument="survey"):
     >>> get_release("Gaia DR3").ref_epoch
     2016.0
     """
-    wanted = str(key).lower().replace(" ", "_").replace("-", "")
-    release = RELEASES.get(wanted)
+    wanted = "".join(c for c in str(key).lower() if c.isalnum())
+    release = next((r for r in RELEASES.values() if r.key.replace("_", "") == wanted), None)
     if release is None:
         msg = f"{argument!r} {key!r} is not known; choose one of {', '.join(RELEASES)}"
         raise InputError(msg)

@@ -6,20 +6,41 @@ from ..exceptions import InputError
 from ._door import floats
 from ._releases import get_release
 
+_UNKNOWN = 0.05  # mas
+
 
 def values_or_nan(stars, name):
     """Values of a column as float64, NaN where masked or where there is no such column."""
     return floats(stars[name]) if name in stars.colnames else np.full(len(stars), np.nan)
 
 
-def _rule(stars):
-    """The rule of the stars' release, and its constant."""
+def stated_release(stars):
+    """The release that a table's ``meta`` states, or None."""
     name = stars.meta.get("release_key") or stars.meta.get("release") or stars.meta.get("RELEASE")
     try:
-        release = get_release(name)
+        return get_release(name)
     except InputError:
-        return "none", 0.0
-    return release.zero_point, release.zero_point_value
+        return None
+
+
+def zero_point_uncertainty(release):
+    """
+    How far the mean parallax of a cluster may be off after the zero point.
+
+    Parameters
+    ----------
+    release : str
+        Key or name.
+
+    Returns
+    -------
+    uncertainty : float
+        In mas; for a release that is not known as large as the zero points that releases have.
+    """
+    try:
+        return get_release(release).zero_point_uncertainty
+    except InputError:
+        return _UNKNOWN
 
 
 def _effective_wavenumber(colour):
@@ -58,7 +79,8 @@ def parallax_zero_point(stars, rule=None, value=0.0):
     """
     n = len(stars)
     if rule is None:
-        rule, value = _rule(stars)
+        release = stated_release(stars)
+        rule, value = ("none", 0.0) if release is None else (release.zero_point, release.zero_point_value)
     if rule == "none":
         return np.zeros(n)
     if rule == "constant":

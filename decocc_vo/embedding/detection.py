@@ -260,7 +260,7 @@ def again(fit, start, steps, seed=0, draws=None):
 
 def refine(fit, seed=0, steps=_FINAL_STEPS):
     """
-    Go on with the fit of a candidate until it no longer moves.
+    Go on with the fit of a candidate.
 
     Parameters
     ----------
@@ -306,7 +306,7 @@ def straighten(fit, obs, seed=0):
     now = fit
     for _ in range(_PERSPECTIVE_ROUNDS):
         depth = np.hypot(0.7 * float(now.model.radius) * np.radians(obs.footprint / 60) * max(now.mean[2], 0.0), 0.02)
-        perspective = fit_perspective(some.x, some.cov, some.xy, weight * probability, obs.declination, depth)
+        perspective = fit_perspective(some.x, some.cov, some.xy, weight * probability, depth)
         if now is fit and perspective.amplitude(some.xy) < intrinsic_dispersion(perspective.parallax)[0]:
             return fit
         before = now.perspective

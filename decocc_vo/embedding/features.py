@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
-from ..columns import correlations, expected_errors, floats, magnitudes, standard_errors, values_or_nan
+from ..columns import correlations, expected_errors, floats, magnitudes, standard_errors, turns, values_or_nan
+
+_STRAY = 1.5  # times the radius that holds 95 %, where no field ends; 1.03 in a full circle, 1.2 at most in 62 fields
 
 __all__ = ["Observables", "arcsinh_features", "observables"]
 
@@ -19,7 +21,8 @@ class Observables:
     Attributes
     ----------
     x : `~numpy.ndarray`, shape (n, 3)
-        pmra, pmdec [mas/yr], and parallax with the zero point subtracted [mas].
+        Motions in the axes of the centre, to the east and to the north [mas/yr], and parallax with the zero point
+        subtracted [mas].
     cov : `~numpy.ndarray`, shape (n, 3, 3)
         Covariance of the errors of ``x``.
     xy : `~numpy.ndarray`, shape (n, 2)
@@ -29,9 +32,7 @@ class Observables:
     ruwe : `~numpy.ndarray`, shape (n,)
         Renormalised unit weight error, NaN where missing.
     footprint : float
-        Radius of the footprint: 99.9 % of the stars are nearer to the centre [arcmin].
-    declination : float
-        Declination of the centre [deg].
+        Radius of the footprint: 99.9 % of the stars are nearer to the centre, but for stray ones far out [arcmin].
     """
 
     x: np.ndarray
@@ -41,7 +42,6 @@ class Observables:
     colour: np.ndarray
     ruwe: np.ndarray
     footprint: float
-    declination: float
 
     def __len__(self):
         return len(self.x)
@@ -49,7 +49,7 @@ class Observables:
     def take(self, rows):
         """The same for some of the stars; the footprint stays."""
         arrays = (self.x, self.cov, self.xy, self.mag, self.colour, self.ruwe)
-        return Observables(*(a[rows] for a in arrays), self.footprint, self.declination)
+        return Observables(*(a[rows] for a in arrays), self.footprint)
 
 
 def _covariance(stars):
@@ -91,23 +91,27 @@ def observables(stars, region, zero_point=0.0):
     >>> from decocc_vo.simulate import simulate_field
     >>> region = ClusterRegion.from_text("120 -30", "20arcmin")
     >>> obs = observables(simulate_field(region, 500), region)
-    >>> obs.x.shape, obs.cov.shape, obs.declination
-    ((500, 3), (500, 3, 3), -30.0)
+    >>> obs.x.shape, obs.cov.shape
+    ((500, 3), (500, 3, 3))
     """
+    ra, dec = floats(stars["ra"]), floats(stars["dec"])
     x = np.stack([floats(stars["pmra"]), floats(stars["pmdec"]), floats(stars["parallax"]) - zero_point], axis=1)
-    xy = np.stack(region.offsets(floats(stars["ra"]), floats(stars["dec"])), axis=1)
+    turn = np.tile(np.eye(3), (len(stars), 1, 1))
+    turn[:, :2, :2] = turns(ra, dec, (region.center.ra.deg, region.center.dec.deg))
+    xy = np.stack(region.offsets(ra, dec), axis=1)
     colour = values_or_nan(stars, "bp_rp")
     colour = np.where(np.isfinite(colour), colour, values_or_nan(stars, "b_v"))
-    footprint = float(np.quantile(np.hypot(*xy.T), 0.999))
+    inner, outer = np.quantile(np.hypot(*xy.T), [0.95, 0.999])
+    # Beside stray stars the others' footprint is that of a full circle.
+    footprint = float(outer if outer < _STRAY * inner else inner / np.sqrt(0.95))
     return Observables(
-        x,
-        _covariance(stars),
+        np.einsum("nij,nj->ni", turn, x),
+        turn @ _covariance(stars) @ turn.transpose(0, 2, 1),
         xy,
         magnitudes(stars),
         colour,
         values_or_nan(stars, "ruwe"),
         max(footprint, 1e-6),
-        float(region.center.dec.deg),
     )
 
 

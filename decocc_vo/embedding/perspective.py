@@ -2,7 +2,8 @@
 The perspective of one space motion over a wide field.
 
 Stars that move together in space do not share a proper motion where the field is wide: it is the projection of the
-velocity on each star's own tangent plane, times its own parallax. For a nearby cluster that spread is many times its
+velocity on each star's own tangent plane, times its own parallax. Motions are in the axes of the field's centre, as
+`~decocc_vo.embedding.features.observables` gives them. For a nearby cluster that spread is many times its
 intrinsic dispersion.
 """
 
@@ -28,17 +29,14 @@ class Perspective:
         In km/s.
     parallax : float
         In mas.
-    declination : float
-        Of the centre of the field, in degrees.
     """
 
     velocity: np.ndarray
     parallax: float
-    declination: float
 
     def motion_per_parallax(self, xy):
-        """Proper motion a mas of parallax, shape (n, 2), at tangent plane offsets ``xy`` in arcmin."""
-        return _projections(xy, self.declination) @ self.velocity / AU_YR
+        """Motion a mas of parallax in the centre's axes, shape (n, 2), at tangent plane offsets ``xy`` in arcmin."""
+        return _projections(xy) @ self.velocity / AU_YR
 
     def straighten(self, x, cov, xy):
         """
@@ -73,18 +71,16 @@ class Perspective:
         return float(self.parallax * np.sqrt(np.max(np.sum(t**2, axis=1), initial=0.0)))
 
 
-def _projections(xy, declination):
-    """East and north unit vectors of each star in the triad at the centre: shape (n, 2, 3)."""
+def _projections(xy):
+    """The centre's east and north, moved to each star along a great circle, in the triad at the centre: (n, 2, 3)."""
     xi, eta = np.radians(xy / 60.0).T
     outward = np.stack([xi, eta, np.ones_like(xi)], axis=1)
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
-    pole = np.array([0.0, np.cos(np.radians(declination)), np.sin(np.radians(declination))])
-    east = np.cross(pole, outward)
-    east /= np.maximum(np.linalg.norm(east, axis=1, keepdims=True), 1e-12)
-    return np.stack([east, np.cross(outward, east)], axis=1)
+    along = outward[:, :2] / (1 + outward[:, 2:])
+    return np.eye(3)[:2] - along[:, :, None] * (outward + np.array([0.0, 0.0, 1.0]))[:, None, :]
 
 
-def fit_perspective(x, cov, xy, weight, declination, depth):
+def fit_perspective(x, cov, xy, weight, depth):
     """
     Fit one space velocity to members by generalised least squares.
 
@@ -94,8 +90,6 @@ def fit_perspective(x, cov, xy, weight, declination, depth):
         pmra, pmdec [mas/yr], parallax [mas], shape (n, 3); their covariance; tangent plane offsets [arcmin].
     weight : `~numpy.ndarray`, shape (n,)
         Membership probability.
-    declination : float
-        Of the centre of the field, in degrees.
     depth : float
         Intrinsic dispersion of the parallax in mas: how far a star's own parallax may differ from the mean.
 
@@ -108,10 +102,10 @@ def fit_perspective(x, cov, xy, weight, declination, depth):
     >>> import numpy as np
     >>> from decocc_vo.embedding.perspective import Perspective, fit_perspective
     >>> xy = np.random.default_rng(0).uniform(-300, 300, (200, 2))
-    >>> truth = Perspective(np.array([10.0, -20.0, 40.0]), 20.0, 15.0)
+    >>> truth = Perspective(np.array([10.0, -20.0, 40.0]), 20.0)
     >>> x = np.column_stack([20.0 * truth.motion_per_parallax(xy), np.full(200, 20.0)])
     >>> cov = np.tile(0.01 * np.eye(3), (200, 1, 1))
-    >>> fit_perspective(x, cov, xy, np.ones(200), 15.0, depth=1.0).velocity.round()
+    >>> fit_perspective(x, cov, xy, np.ones(200), depth=1.0).velocity.round()
     array([ 10., -20.,  40.])
     """
     rows = np.flatnonzero(weight > 0.01)
@@ -120,9 +114,9 @@ def fit_perspective(x, cov, xy, weight, declination, depth):
     parallax = max(float(np.sum(precision * x[:, 2]) / np.sum(precision)), 1e-3)
     # A star's own parallax, drawn towards the mean by as much as its error is larger than the depth.
     own = (x[:, 2] * depth**2 + parallax * cov[:, 2, 2]) / (depth**2 + cov[:, 2, 2])
-    design = _projections(xy, declination) * np.maximum(own, 0.0)[:, None, None] / AU_YR
+    design = _projections(xy) * np.maximum(own, 0.0)[:, None, None] / AU_YR
     motion_cov = cov[:, :2, :2] + np.eye(2) * (0.8 * parallax / AU_YR) ** 2
     weighted = np.linalg.solve(motion_cov, design) * weight[:, None, None]
     normal = np.einsum("nij,nik->jk", weighted, design) + np.diag([0.0, 0.0, _VR_PRIOR**-2])
     velocity = np.linalg.solve(normal + 1e-12 * np.eye(3), np.einsum("nij,ni->j", weighted, x[:, :2]))
-    return Perspective(velocity, parallax, declination)
+    return Perspective(velocity, parallax)

@@ -195,7 +195,7 @@ def _aside(fit):
     if distance <= _ASIDE:
         return ""
     return (
-        f"; it is {distance * fit.embedding.footprint:.1f} arcmin from the centre that was asked for, "
+        f"; it is {distance * fit.embedding.footprint:.1f} arcmin from the centre of the region, "
         "and may be another cluster"
     )
 

@@ -3,9 +3,10 @@
 import numpy as np
 from astropy.coordinates import angular_separation
 
+from ..columns import unit_vectors
 from ..exceptions import InputError
 
-__all__ = ["footprint", "unit_vectors"]
+__all__ = ["footprint"]
 
 # Stars the radius leaves out at most: a stray row must not blow up the cone.
 _HELD = 0.999
@@ -38,11 +39,6 @@ def footprint(lon, lat):
         msg = "'stars' all lie at one point; give a center and a radius"
         raise InputError(msg)
     return lon0, lat0, radius
-
-
-def unit_vectors(lon, lat):
-    """Directions of positions in radians, shape (n, 3)."""
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
 def _smallest_cone(vectors, directions=360, steps=4000):

@@ -7,10 +7,10 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord, angular_separation
 
-from ..columns import conform, floats
+from ..columns import conform, floats, unit_vectors
 from ..config import conf
 from ..exceptions import InputError
-from ._footprint import footprint, unit_vectors
+from ._footprint import footprint
 from ._names import advice, find_offline, find_online
 from ._text import parse_position, parse_radius
 
