@@ -337,4 +337,4 @@ def test_one_stray_star_changes_little(degrees):
     stars["source_id"][-1], stars["dec"][-1] = 10**9, stars["dec"][0] + degrees
     spoilt = DECOCC().fit(stars, region)
     np.testing.assert_allclose(spoilt.table["membership_prob"][:-1], plain.table["membership_prob"], atol=0.05)
-    assert spoilt.summary["significance"][0] == pytest.approx(plain.summary["significance"][0], abs=5)
+    assert spoilt.summary["significance"][0] == pytest.approx(plain.summary["significance"][0], rel=0.25)
