@@ -39,37 +39,69 @@ MEMBER = 0.5
 """A star counts as a member from this probability on."""
 
 _SUMMARY = (
-    ("name", None, "Name of the region"),
-    ("ra", u.deg, "Right ascension of the centre, weighted by probability"),
-    ("dec", u.deg, "Declination of the centre, weighted by probability"),
-    ("n_members", None, "Stars with membership_prob >= 0.5"),
-    ("n_expected", None, "Sum of membership_prob"),
-    ("pmra", u.mas / u.yr, "Mean proper motion in right ascension, times cos(dec)"),
-    ("pmra_error", u.mas / u.yr, "Standard error of the mean pmra"),
+    ("name", None, "meta.id;meta.main", "Name of the region"),
+    ("ra", u.deg, "pos.eq.ra;meta.main", "Right ascension of the centre, weighted by probability"),
+    ("dec", u.deg, "pos.eq.dec;meta.main", "Declination of the centre, weighted by probability"),
+    ("n_members", None, "meta.number", "Stars with membership_prob >= 0.5"),
+    ("n_expected", None, "meta.number", "Sum of membership_prob"),
+    ("pmra", u.mas / u.yr, "pos.pm;pos.eq.ra;stat.mean", "Mean proper motion in right ascension, times cos(dec)"),
+    ("pmra_error", u.mas / u.yr, "stat.error;pos.pm;pos.eq.ra", "Standard error of the mean pmra"),
     (
         "pmra_dispersion",
         u.mas / u.yr,
+        "stat.stdev;pos.pm;pos.eq.ra",
         "Dispersion of pmra, measurement errors taken out; in a wide field it has the perspective in it",
     ),
-    ("pmdec", u.mas / u.yr, "Mean proper motion in declination"),
-    ("pmdec_error", u.mas / u.yr, "Standard error of the mean pmdec"),
+    ("pmdec", u.mas / u.yr, "pos.pm;pos.eq.dec;stat.mean", "Mean proper motion in declination"),
+    ("pmdec_error", u.mas / u.yr, "stat.error;pos.pm;pos.eq.dec", "Standard error of the mean pmdec"),
     (
         "pmdec_dispersion",
         u.mas / u.yr,
+        "stat.stdev;pos.pm;pos.eq.dec",
         "Dispersion of pmdec, measurement errors taken out; in a wide field it has the perspective in it",
     ),
-    ("parallax", u.mas, "Mean parallax, zero point not subtracted"),
-    ("parallax_error", u.mas, "Standard error of the mean parallax"),
-    ("parallax_dispersion", u.mas, "Intrinsic dispersion of parallax, measurement errors taken out"),
-    ("parallax_zero_point", u.mas, "Zero point used for the distance: subtract it from parallax"),
-    ("distance", u.pc, "Inverse of the mean parallax after the zero point; masked where that is not positive"),
-    ("distance_low", u.pc, "Lower end of the 68 % interval of distance, systematics of the zero point included"),
-    ("distance_high", u.pc, "Upper end of the 68 % interval of distance, systematics of the zero point included"),
-    ("r50", u.deg, "Radius around the centre that holds half of the members"),
-    ("significance", None, "Evidence for the cluster in natural log units, as the method defines it"),
-    ("purity", None, "Expected fraction of true members among stars with membership_prob >= 0.5"),
-    ("completeness", None, "Expected fraction of the members that have membership_prob >= 0.5"),
-    ("release", None, "Release the stars come from"),
+    ("parallax", u.mas, "pos.parallax;stat.mean", "Mean parallax, zero point not subtracted"),
+    ("parallax_error", u.mas, "stat.error;pos.parallax", "Standard error of the mean parallax"),
+    (
+        "parallax_dispersion",
+        u.mas,
+        "stat.stdev;pos.parallax",
+        "Intrinsic dispersion of parallax, measurement errors taken out",
+    ),
+    (
+        "parallax_zero_point",
+        u.mas,
+        "arith.zp;pos.parallax",
+        "Zero point used for the distance: subtract it from parallax",
+    ),
+    (
+        "distance",
+        u.pc,
+        "pos.distance",
+        "Inverse of the mean parallax after the zero point; masked where that is not positive",
+    ),
+    (
+        "distance_low",
+        u.pc,
+        "pos.distance;stat.min",
+        "Lower end of the 68 % interval of distance, systematics of the zero point included",
+    ),
+    (
+        "distance_high",
+        u.pc,
+        "pos.distance;stat.max",
+        "Upper end of the 68 % interval of distance, systematics of the zero point included",
+    ),
+    ("r50", u.deg, "phys.angSize", "Radius around the centre that holds half of the members"),
+    (
+        "significance",
+        None,
+        "stat.likelihood",
+        "Evidence for the cluster in natural log units, as the method defines it",
+    ),
+    ("purity", None, "stat.value", "Expected fraction of true members among stars with membership_prob >= 0.5"),
+    ("completeness", None, "stat.value", "Expected fraction of the members that have membership_prob >= 0.5"),
+    ("release", None, "meta.version", "Release the stars come from"),
 )
 
 
@@ -241,7 +273,7 @@ def _weighted_median(x, weight):
 def summary_table(rows):
     """The summary or candidates table of rows made by `characterise`."""
     table = Table(masked=True)
-    for name, unit, description in _SUMMARY:
+    for name, unit, ucd, description in _SUMMARY:
         values = [row[name] for row in rows]
         if name in ("name", "release"):
             table[name] = MaskedColumn(np.array(values, dtype=str if values else "U1"), description=description)
@@ -250,6 +282,7 @@ def summary_table(rows):
         else:
             data = np.ma.masked_invalid(np.array(values, dtype=float))
             table[name] = MaskedColumn(data, unit=unit, description=description)
+        table[name].meta["ucd"] = ucd
     return table
 
 
@@ -339,6 +372,7 @@ def assemble(
     listed = summary_table(rows)
     listed.add_column(Column([c.accepted for c in candidates], dtype=np.int16), name="accepted")
     listed["accepted"].description = "1 if the group holds as a cluster, 0 if it does not"
+    listed["accepted"].meta["ucd"] = "meta.code"
     provenance = {
         "method": method,
         "version": __version__,

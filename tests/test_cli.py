@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from numpy.testing import assert_array_equal
 
@@ -200,6 +201,7 @@ def test_examples_in_the_help_parse():
         (["run", "M 45", "--survey", "hipparcos2", "--report", "page.doc"], "'report' page.doc must end in .html"),
         (["run", "M 45", "--columns", "pmra=mu"], "'columns' says how to read the file"),
         (["run", "--stars", "x.fits", "--columns", "pmra"], "--columns"),
+        (["run", "--stars", "x.fits", "--columns", "pmra=a,pmra=b"], "--columns"),
         (["run", "M 45", "--survey", "hipparcos2", "--where", "parallax > 1"], "'where' is for Gaia's releases"),
         (["run", "M 45", "--preset", "thesis", "--method", "kmeans"], "'preset' thesis"),
         (["run", "M 45", "--first", "magic"], "magic"),
@@ -436,3 +438,15 @@ def test_output_that_is_closed(planted):
     command = f"{sys.executable} -m decocc_vo run --stars {planted} --method kmeans --quiet >&-"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_file_of_the_stars_is_replaced_only_where_nothing_else_is_lost(planted, capsys):
+    command = ["run", "--stars", str(planted), "--output", str(planted), "--method", "kmeans"]
+    assert main(command) == 0
+    assert "membership_prob" in Table.read(planted).colnames
+    with fits.open(planted, mode="append") as hdus:
+        hdus.append(fits.ImageHDU(np.zeros((3, 3)), name="PRECIOUS"))
+    assert main(command) == 2
+    assert "1 HDU more in it would be lost" in capsys.readouterr().err
+    with fits.open(planted) as hdus:
+        assert hdus[2].name == "PRECIOUS"

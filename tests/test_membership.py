@@ -4,6 +4,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 from numpy.testing import assert_allclose, assert_array_equal
@@ -11,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from decocc_vo import ClusterRegion, InputError
 from decocc_vo.columns import COLUMNS, conform, expected_errors
 from decocc_vo.membership import Candidate, assemble, characterise, requires
+from decocc_vo.votable import read_table, write_table
 
 CENTER = (56.6, 24.1)
 TRUTH = {"pmra": (19.9, 0.9), "pmdec": (-45.5, 1.1), "parallax": (7.37, 0.2)}  # mean, intrinsic dispersion
@@ -309,3 +311,24 @@ def test_an_earlier_result_gives_way():
     again = assembled(first.table, np.full(20, 0.25))
     assert again.table.colnames == first.table.colnames
     assert_allclose(again.table["membership_prob"], 0.25)
+
+
+def test_the_columns_of_the_summary_have_ucds(tmp_path):
+    stars = draw(60, seed=1)
+    found = assemble(
+        stars,
+        conform(stars),
+        REGION,
+        np.arange(60),
+        [Candidate(np.ones(60))],
+        group=np.zeros(60),
+        method="made up",
+        stop_reason="none",
+    )
+    for table in (found.summary, found.candidates):
+        for column in table.itercols():
+            assert check_ucd(column.meta["ucd"], check_controlled_vocabulary=True, has_colon=True), column.name
+        write_table(table, tmp_path / "summary.vot")
+        assert [column.meta["ucd"] for column in read_table(tmp_path / "summary.vot").itercols()] == [
+            column.meta["ucd"] for column in table.itercols()
+        ]

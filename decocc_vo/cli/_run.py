@@ -124,8 +124,10 @@ def _check_paths(options):
     if options.output is not None:
         from ..votable import file_format
 
-        file_format(options.output)
+        kind = file_format(options.output)
         check_folder(options.output)
+        if kind == "fits" and options.stars is not None:
+            _check_replaced(Path(options.stars).expanduser(), Path(options.output).expanduser())
     if options.report is not None:
         if not options.report.lower().endswith((".html", ".htm")):
             msg = f"'report' {options.report} must end in .html"
@@ -138,6 +140,22 @@ def _check_paths(options):
             raise InputError(msg)
         folder.mkdir(parents=True, exist_ok=True)
         check_folder(folder / "summary.png")
+
+
+def _check_replaced(stars, output):
+    """Refuse to write over the file that the stars come from if it holds more than their table."""
+    if not (stars.is_file() and output.exists() and stars.samefile(output)):
+        return
+    from astropy.io import fits
+
+    try:
+        with fits.open(stars) as hdus:
+            others = len(hdus) - 2
+    except OSError:  # what is wrong with it is told when it is read
+        return
+    if others > 0:
+        msg = f"'output' {output} is the file of the stars, and {others} HDU more in it would be lost; write elsewhere"
+        raise InputError(msg)
 
 
 def _rehearse(options, stars):

@@ -65,9 +65,10 @@ def keep_compiled(options):
 def mapping(text):
     """``"pmra=pmRA,parallax=plx"`` as a mapping."""
     pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(name.strip() and theirs.strip() for name, _, theirs in pairs):
+    named = {name.strip(): theirs.strip() for name, _, theirs in pairs}
+    if not all(named) or not all(named.values()) or len(named) < len(pairs):
         raise ValueError(text)
-    return {name.strip(): theirs.strip() for name, _, theirs in pairs}
+    return named
 
 
 mapping.__name__ = "mapping NAME=YOURS[,NAME=YOURS]"  # argparse's word for it
