@@ -18,7 +18,7 @@ from astropy.table import Table
 from numpy.testing import assert_array_equal
 
 from decocc_vo import ClusterRegion, InputError, ServiceError, read_stars
-from decocc_vo.cli import METHODS, PRESETS, _live, _run, main, make_method
+from decocc_vo.cli import METHODS, PRESETS, _interrupt, _live, _run, main, make_method
 from decocc_vo.cli._main import make_parser
 from decocc_vo.columns import conform, usable_rows
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
@@ -435,6 +435,12 @@ def test_interrupted_in_a_fit_the_code_is_130(shared_data):
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in told
+
+
+def test_an_interrupt_is_one_outside_of_a_fit(monkeypatch):
+    monkeypatch.setattr(os, "_exit", lambda code: pytest.fail("ended the process"))
+    with pytest.raises(KeyboardInterrupt):
+        _interrupt._interrupt(signal.SIGINT, None)
 
 
 def test_output_that_is_closed(planted):

@@ -10,12 +10,13 @@ import warnings
 from .. import __version__
 from ..exceptions import DecoccError, ServiceError
 from . import _fetch, _live, _run
+from ._interrupt import INTERRUPTED, TOLD, watch
 
 __all__ = ["main", "program"]
 
 _COMMANDS = (_run, _fetch, _live)
 
-BAD_INPUT, FAILED, INTERRUPTED, PIPE_CLOSED = 2, 3, 130, 141
+BAD_INPUT, FAILED, PIPE_CLOSED = 2, 3, 141
 
 _EXAMPLE = """\
 example, without network (the Hyades among the stars of Hipparcos-2):
@@ -90,7 +91,7 @@ def main(args=None):
         except DecoccError as error:
             return _failed(options, error, FAILED if isinstance(error, ServiceError) else BAD_INPUT)
         except KeyboardInterrupt:
-            return _failed(options, "interrupted; files that were named as written are complete", INTERRUPTED)
+            return _failed(options, TOLD, INTERRUPTED)
         except BrokenPipeError:  # the reader of our output has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return PIPE_CLOSED
@@ -108,12 +109,8 @@ def program():
     """`main` as the program ``decocc-vo``: ends the process with its code."""
     if sys.stdout is None:  # closed by who started it
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    code = main()
-    if code == INTERRUPTED:  # Python's own end may crash in the middle of JAX, and the code would be lost
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    watch()
+    sys.exit(main())
 
 
 def _failed(options, error, code):

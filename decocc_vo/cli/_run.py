@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from ..exceptions import DecoccError, InputError, ServiceError
+from ._interrupt import fitting
 from ._methods import FIRST, METHODS, PRESETS, make_method
 from ._show import as_json, as_text
 from ._sources import (
@@ -94,7 +95,8 @@ def run(options):
     if options.method == "decocc":
         keep_compiled(options)
     _rehearse(options, stars)
-    result = _fit(method, stars, region, inside)
+    with fitting(NAME):
+        result = _fit(method, stars, region, inside)
     files, sent, refusal = [], [], None
     try:
         for written in _write(options, result, region):

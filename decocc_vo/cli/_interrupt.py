@@ -1,0 +1,41 @@
+"""
+Ctrl-C in the middle of a fit.
+
+Python raises KeyboardInterrupt wherever it is, which may be a callback of JAX: there it is lost, or the process dies of
+it.
+In a fit nothing is open and nothing half written, so the process ends at once instead.
+"""
+
+import os
+import signal
+from contextlib import contextmanager
+
+__all__ = ["INTERRUPTED", "TOLD", "fitting", "watch"]
+
+INTERRUPTED = 130
+TOLD = "interrupted; files that were named as written are complete"
+
+_fits = []
+
+
+@contextmanager
+def fitting(command):
+    """While a command fits."""
+    _fits.append(command)
+    try:
+        yield
+    finally:
+        _fits.pop()
+
+
+def watch():
+    """Take Ctrl-C over for the whole process, unless it is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number, frame):
+    if _fits:
+        os.write(2, f"decocc-vo {_fits[-1]}: {TOLD}\n".encode())
+        os._exit(INTERRUPTED)
+    signal.default_int_handler(number, frame)
