@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from .columns import canonical_order, conform, floats, parallax_zero_point, usable_rows
+from .columns import floats, parallax_zero_point, requires
 from .embedding.candidates import FIRST
 from .exceptions import InputError
-from .membership import Candidate, assemble, check_integer, check_seed, requires
-from .region import ClusterRegion
+from .membership import Candidate, assemble, check_integer, check_seed
+from .region import usable_stars
 
 __all__ = ["DECOCC", "ThesisDECOCC"]
 
@@ -115,7 +115,7 @@ class DECOCC:
             region is somewhere else.
         """
         began = time.perf_counter()
-        stars, region, used = prepare(table, region, columns, _FEWEST)
+        stars, region, used = usable_stars(table, region, columns, _FEWEST)
         from .embedding.search import search_clusters
 
         zero_point = parallax_zero_point(stars[used])
@@ -214,7 +214,7 @@ class ThesisDECOCC:
             region is somewhere else.
         """
         began = time.perf_counter()
-        stars, region, used = prepare(table, region, columns, _FEWEST_THESIS)
+        stars, region, used = usable_stars(table, region, columns, _FEWEST_THESIS)
         from ._groups import pick_group
         from .embedding.thesis import run_thesis
 
@@ -254,36 +254,6 @@ class ThesisDECOCC:
                 "label_change": groups.label_change.tolist(),
             },
         )
-
-
-def prepare(table, region, columns, fewest):
-    """
-    Check a table, and put its usable rows in canonical order.
-
-    Returns
-    -------
-    stars : `~astropy.table.Table`
-        The rows as `~decocc_vo.columns.conform` gives them.
-    region : `~decocc_vo.region.ClusterRegion`
-        The one given, or the table's footprint.
-    used : `~numpy.ndarray`
-        Indices of the usable rows, in canonical order; those 90 degrees and more from the centre are none.
-    """
-    stars = conform(table, columns)
-    if region is not None and not isinstance(region, ClusterRegion):
-        msg = f"'region' must be a ClusterRegion, not {type(region).__name__}; make one with ClusterRegion.from_name"
-        raise InputError(msg)
-    order = canonical_order(stars)
-    used = order[usable_rows(stars)[order]]
-    requires(stars, used, fewest)
-    if region is None:
-        region = ClusterRegion.from_table(stars[used])
-    else:
-        region.check_stars(stars["ra"][used], stars["dec"][used])
-    # Stars on the other side of the sky are on no tangent plane.
-    used = used[np.isfinite(region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])[0])]
-    requires(stars, used, fewest)
-    return stars, region, used
 
 
 def _is_number(value):

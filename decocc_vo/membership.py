@@ -10,7 +10,6 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from . import __version__
 from .columns import (
-    ASTROMETRY,
     COLUMNS,
     RESULTS,
     describe,
@@ -19,7 +18,6 @@ from .columns import (
     turns,
     unit_vectors,
     unused_name,
-    usable_rows,
     zero_point_uncertainty,
 )
 from .exceptions import InputError
@@ -32,7 +30,6 @@ __all__ = [
     "check_integer",
     "check_seed",
     "make_room",
-    "requires",
 ]
 
 MEMBER = 0.5
@@ -423,20 +420,4 @@ def check_integer(name, value, fewest):
     """Refuse a setting that is no integer of ``fewest`` or more."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < fewest:
         msg = f"'{name}' must be an integer of {fewest} or more, not {value!r}"
-        raise InputError(msg)
-
-
-def requires(stars, used, minimum):
-    """Refuse a table with fewer than ``minimum`` usable stars, saying what is missing."""
-    if len(used) < minimum:
-        missing = [np.ma.getmaskarray(stars[name]) for name in ASTROMETRY]
-        lacking = [f"{name} in {rows.sum()}" for name, rows in zip(ASTROMETRY, missing, strict=True) if rows.any()]
-        why = [f"values are missing: {', '.join(lacking)}"] if lacking else []
-        repeated = int(np.sum(~np.any(missing, axis=0)) - np.sum(usable_rows(stars)))
-        if repeated:
-            why.append(f"'source_id' repeats in {repeated} row{'s' * (repeated != 1)}, and each star counts once")
-        msg = (
-            f"'table' has {len(used)} usable star{'s' * (len(used) != 1)} of {len(stars)} rows, "
-            f"and at least {minimum} are needed; " + ("; ".join(why) or "take a larger region")
-        )
         raise InputError(msg)

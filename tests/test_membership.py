@@ -10,8 +10,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 from numpy.testing import assert_allclose, assert_array_equal
 
 from decocc_vo import ClusterRegion, InputError
-from decocc_vo.columns import COLUMNS, conform, expected_errors
-from decocc_vo.membership import Candidate, assemble, characterise, requires
+from decocc_vo.columns import COLUMNS, conform, expected_errors, requires
+from decocc_vo.membership import Candidate, assemble, characterise
 from decocc_vo.votable import read_table, write_table
 
 CENTER = (56.6, 24.1)

@@ -7,11 +7,11 @@ import astropy.units as u
 import numpy as np
 
 from .._groups import EVIDENCE
-from ..columns import canonical_order, conform, floats, parallax_zero_point, usable_rows
-from ..exceptions import InputError
-from ..membership import Candidate, assemble, requires
-from ..region import ClusterRegion
+from ..columns import floats, parallax_zero_point, requires
+from ..membership import Candidate, assemble
+from ..region import ClusterRegion, usable_stars
 
+_MOTION = "pmra", "pmdec", "parallax"
 FEWEST = 20  # stars under which no field can be told from a cluster
 
 
@@ -44,26 +44,14 @@ class Field:
         ``usable`` may narrow it further: a function of (pmra, pmdec, parallax) that returns a boolean array.
         """
         began = time.perf_counter()
-        stars = conform(table, columns)
-        if region is not None and not isinstance(region, ClusterRegion):
-            msg = f"'region' must be a ClusterRegion, not {type(region).__name__}; see ClusterRegion.from_name"
-            raise InputError(msg)
-        order = canonical_order(stars)
-        used = order[usable_rows(stars)[order]]
-        if region is None:
-            requires(stars, used, FEWEST)
-            region = ClusterRegion.from_table(stars[used])
-        region.check_stars(stars["ra"][used], stars["dec"][used])
-        motion = [floats(stars[name])[used] for name in ("pmra", "pmdec", "parallax")]
-        xi, eta = region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])
-        good = np.isfinite(xi) & np.isfinite(eta)
+        stars, region, used = usable_stars(table, region, columns, FEWEST)
         if usable is not None:
-            good &= usable(*motion)
-        used = used[good]
-        requires(stars, used, FEWEST)
-        motion = [values[good] for values in motion]
+            used = used[usable(*(floats(stars[name])[used] for name in _MOTION))]
+            requires(stars, used, FEWEST)
+        motion = [floats(stars[name])[used] for name in _MOTION]
+        xi, eta = region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])
         radius = float(region.radius.to_value(u.arcmin))
-        return cls(table, stars, region, used, *motion, xi[good], eta[good], radius, columns, began)
+        return cls(table, stars, region, used, *motion, xi, eta, radius, columns, began)
 
     @property
     def motion(self):

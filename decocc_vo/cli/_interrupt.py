@@ -2,8 +2,7 @@
 Ctrl-C in the middle of a fit.
 
 Python raises KeyboardInterrupt wherever it is, which may be a callback of JAX: there it is lost, or the process dies of
-it.
-In a fit nothing is open and nothing half written, so the process ends at once instead.
+it. In a fit nothing is open and nothing half written, so the process ends at once instead.
 """
 
 import os

@@ -5,7 +5,7 @@ Every column the package reads or writes is described once, in `COLUMNS`, and ev
 `RELEASES`.  `conform` is the door: a table is checked there once against the registry.
 """
 
-from ._door import canonical_order, check_mapping, conform, floats, unused_name, usable_rows
+from ._door import canonical_order, check_mapping, conform, floats, requires, unused_name, usable_rows
 from ._errors import correlations, expected_errors, magnitudes, standard_errors
 from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, RESULTS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
@@ -31,6 +31,7 @@ __all__ = [
     "get_release",
     "magnitudes",
     "parallax_zero_point",
+    "requires",
     "standard_errors",
     "turns",
     "unit_vectors",

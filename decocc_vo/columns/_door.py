@@ -252,3 +252,19 @@ def usable_rows(stars):
             good[order] = False
             good[order[first]] = True
     return good
+
+
+def requires(stars, used, minimum):
+    """Refuse a table with fewer than ``minimum`` usable stars, saying what is missing."""
+    if len(used) < minimum:
+        missing = [np.ma.getmaskarray(stars[name]) for name in ASTROMETRY]
+        lacking = [f"{name} in {rows.sum()}" for name, rows in zip(ASTROMETRY, missing, strict=True) if rows.any()]
+        why = [f"values are missing: {', '.join(lacking)}"] if lacking else []
+        repeated = int(np.sum(~np.any(missing, axis=0)) - np.sum(usable_rows(stars)))
+        if repeated:
+            why.append(f"'source_id' repeats in {repeated} row{'s' * (repeated != 1)}, and each star counts once")
+        msg = (
+            f"'table' has {len(used)} usable star{'s' * (len(used) != 1)} of {len(stars)} rows, "
+            f"and at least {minimum} are needed; " + ("; ".join(why) or "take a larger region")
+        )
+        raise InputError(msg)

@@ -8,9 +8,9 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from ..columns import correlations, expected_errors, floats, magnitudes, standard_errors, turns, values_or_nan
 
-_STRAY = 1.5  # times the radius that holds 95 %, where no field ends; 1.03 in a full circle, 1.2 at most in 62 fields
-
 __all__ = ["Observables", "arcsinh_features", "observables"]
+
+_STRAY = 1.5  # times the radius that holds 95 %, where no field ends; 1.03 in a full circle, 1.2 at most in 62 fields
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""The stars of a table that a method can work on, and the region they are looked at in."""
+
+import numpy as np
+
+from ..columns import canonical_order, conform, floats, requires, usable_rows
+from ..exceptions import InputError
+from ._region import ClusterRegion
+
+
+def usable_stars(table, region, columns, fewest):
+    """
+    Check a table, and put its usable rows in canonical order.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Stars.
+    region : `~decocc_vo.region.ClusterRegion` or None
+        Where the cluster is thought to be.
+    columns : mapping of str to str or None
+        Registry name to the table's own, where they differ.
+    fewest : int
+        Usable stars that there must be.
+
+    Returns
+    -------
+    stars : `~astropy.table.Table`
+        The rows as `~decocc_vo.columns.conform` gives them.
+    region : `~decocc_vo.region.ClusterRegion`
+        The one given, or the table's footprint.
+    used : `~numpy.ndarray`
+        Indices of the usable rows, in canonical order; those 90 degrees and more from the centre are none.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be used, has too few usable stars, or the region is none or somewhere else.
+    """
+    stars = conform(table, columns)
+    if region is not None and not isinstance(region, ClusterRegion):
+        msg = f"'region' must be a ClusterRegion, not {type(region).__name__}; make one with ClusterRegion.from_name"
+        raise InputError(msg)
+    order = canonical_order(stars)
+    used = order[usable_rows(stars)[order]]
+    requires(stars, used, fewest)
+    if region is None:
+        region = ClusterRegion.from_table(stars[used])
+    else:
+        region.check_stars(stars["ra"][used], stars["dec"][used])
+    # Stars on the other side of the sky are on no tangent plane.
+    used = used[np.isfinite(region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])[0])]
+    requires(stars, used, fewest)
+    return stars, region, used
