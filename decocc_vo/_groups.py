@@ -65,7 +65,10 @@ def min_max(features):
 
 def kmeans(x, n_clusters, *, seed, n_init=20):
     """
-    K-Means of `scikit-learn`, on one thread, so that sums are taken in one order and the result is repeatable.
+    K-Means of `scikit-learn`, on one thread.
+
+    Sums are taken in one order then, whatever the number of cores, so the result is repeatable. And threads of OpenMP
+    wait for each other busily: beside other work on the same cores, small tables took a hundred times as long.
 
     Returns
     -------
@@ -78,8 +81,8 @@ def kmeans(x, n_clusters, *, seed, n_init=20):
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
-    if not 2 <= n_clusters < len(x):
-        msg = f"'n_clusters' must be at least 2 and less than the number of usable stars ({len(x)}), not {n_clusters}"
+    if n_clusters > len(x):
+        msg = f"'n_clusters' must be at most the number of usable stars ({len(x)}), not {n_clusters}"
         raise InputError(msg)
     with threadpool_limits(limits=1), warnings.catch_warnings():
         # Fewer distinct points than groups: the caller sees it in the labels, and says that they collapsed.
@@ -255,6 +258,9 @@ def pick_group(labels, pmra, pmdec, parallax, xi, eta, radius):
         The group, or -1; the evidence for every group of five stars or more; and the rule in a sentence.
     """
     labels = np.asarray(labels)
+    if len(labels) and labels.min() == labels.max() >= 0:
+        sentence = "All stars are in one group: no cluster was told from a field. Try another method or region."
+        return GroupPick(-1, {int(labels[0]): 0.0}, sentence)
     xi, eta = np.asarray(xi, float), np.asarray(eta, float)
     motion = np.stack([np.asarray(values, float) for values in (pmra, pmdec, parallax)], axis=1)
     width = np.subtract(*np.quantile(motion, [0.75, 0.25], axis=0))

@@ -6,10 +6,12 @@ import pytest
 from astropy.coordinates import SkyCoord
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from decocc_vo import ClusterRegion
 from decocc_vo.columns import ASTROMETRY, canonical_order, floats
-from decocc_vo.embedding.candidates import _RECENTRED, _Filter, find_peaks, intrinsic_dispersion, thin
+from decocc_vo.embedding.candidates import _RECENTRED, FIRST, _Filter, find_peaks, intrinsic_dispersion, thin
 from decocc_vo.embedding.detection import Embedding
 from decocc_vo.embedding.features import Observables, observables
 from decocc_vo.embedding.perspective import AU_YR
@@ -89,6 +91,21 @@ def test_every_first_clustering_leads_there(planted, first):
     peak = peaks_of(planted, first=first)[0]
     assert at(peak, CLUSTER)
     np.testing.assert_allclose(peak.xy, [5, -3], atol=1.5)
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_k_means_keeps_to_one_thread(planted, first, monkeypatch):
+    # Threads that wait for each other busily are slow beside other work, and sum in any order.
+    threads, fit = [], KMeans.fit
+
+    def counted(self, *args, **kwargs):
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp")
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(KMeans, "fit", counted)
+    with threadpool_limits(limits=2):
+        assert len(peaks_of(planted, first=first))
+    assert set(threads) == {1}
 
 
 def test_two_clumps_are_the_first_two_peaks(empty):

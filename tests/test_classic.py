@@ -81,6 +81,16 @@ def test_a_field_without_a_cluster_has_none(method):
 
 
 @pytest.mark.parametrize("method", [pytest.param(p.values[0], id=p.id) for p in METHODS])
+def test_stars_that_nothing_tells_apart_are_no_cluster(method):
+    stars, _ = _stars(members=0, others=300)
+    for name in ("pmra", "pmdec", "parallax"):
+        stars[name] = 1.0
+    result = method.fit(stars, REGION)
+    assert not result.found
+    assert "o cluster" in result.stop_reason
+
+
+@pytest.mark.parametrize("method", [pytest.param(p.values[0], id=p.id) for p in METHODS])
 def test_the_order_of_the_rows_does_not_matter(method, star_field):
     stars, _ = star_field
     order = np.random.default_rng(9).permutation(len(stars))

@@ -117,7 +117,7 @@ class DensityClassifier:
             self,
             group_candidates(labels, strength, pick.evidence),
             labels,
-            f"{self.method.upper()} ended with {labels.max() + 1} groups. {pick.sentence}",
+            f"Groups of {self.method.upper()}: {labels.max() + 1}. {pick.sentence}",
             picked=pick.sentence,
             evidence=pick.evidence,
             **notes,

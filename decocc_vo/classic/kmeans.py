@@ -66,7 +66,7 @@ class KMeansClassifier:
         Raises
         ------
         InputError
-            If the table has fewer than 20 usable stars, or not more than ``n_clusters``.
+            If the table has fewer than 20 usable stars, or fewer than ``n_clusters``.
         """
         field = Field.from_table(table, region, columns, usable=lambda *motion: _groups.thesis_features(*motion)[1])
         features = _groups.min_max(_groups.thesis_features(field.pmra, field.pmdec, field.parallax)[0])
@@ -80,7 +80,7 @@ class KMeansClassifier:
             self,
             group_candidates(labels, np.ones(len(labels)), pick.evidence),
             labels,
-            f"K-Means ended with {k} groups. {pick.sentence}",
+            f"Groups of K-Means: {len(set(labels.tolist()))}. {pick.sentence}",
             picked=pick.sentence,
             evidence=pick.evidence,
             n_clusters=k,

@@ -5,6 +5,7 @@ from itertools import chain
 
 import numpy as np
 
+from .._groups import kmeans
 from .features import arcsinh_features
 from .perspective import AU_YR
 
@@ -163,11 +164,9 @@ def _groups_of(labels):
 
 def _kmeans_of(points, seed):
     """Groups of K-Means."""
-    from sklearn.cluster import KMeans
-
     for k in _GROUPS:
         if k < len(points):
-            yield from _groups_of(KMeans(k, n_init=2, random_state=seed).fit_predict(points))
+            yield from _groups_of(kmeans(points, k, seed=seed, n_init=2)[0])
 
 
 def _hdbscan_of(points, _seed):
@@ -264,11 +263,13 @@ def _velocities(x):
 def _field_density(embedding, seed):
     """Log density of stars as a function of their place in the embedding: a few Gaussians too wide for a cluster."""
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     sample = embedding.z[thin(len(embedding.z), _FIELD_STARS, seed)]
     k = min(_FIELD_GAUSSIANS, max(1, len(np.unique(sample, axis=0)) // 20))
     smooth = GaussianMixture(k, reg_covar=_FIELD_VARIANCE, max_iter=30, tol=1e-2, random_state=seed)
-    return smooth.fit(sample).score_samples
+    with threadpool_limits(limits=1):  # it starts from K-Means: see `kmeans`
+        return smooth.fit(sample).score_samples
 
 
 class _Filter:

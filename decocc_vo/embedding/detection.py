@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .._groups import kmeans
 from .candidates import intrinsic_dispersion, thin, thin_apart
 from .features import arcsinh_features
 from .mixture import Mixture, Prior, Scores, Stars, fit_mixture, score_stars
@@ -132,12 +133,10 @@ class Embedding:
 
 def _group(z, seed):
     """Rows that stand for all, and their groups by K-Means."""
-    from sklearn.cluster import KMeans
-
     rows = thin(len(z), _CANDIDATE_STARS, seed)
     k = min(_COMPONENTS, len(np.unique(z[rows], axis=0)))
     starts = int(np.clip(_STARTS // max(len(rows), 1), 2, 40))
-    return rows, KMeans(k, n_init=starts, random_state=seed).fit_predict(z[rows])
+    return rows, kmeans(z[rows], k, seed=seed, n_init=starts)[0]
 
 
 def _device_stars(embedding, rows, weight, n):
