@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .columns import stray
 from .exceptions import InputError
 
-__all__ = ["kmeans", "min_max", "pick_group", "silhouettes", "thesis_features"]
+__all__ = ["group_candidates", "kmeans", "min_max", "pick_group", "silhouettes", "thesis_features"]
 
 N_CLUSTERS = range(3, 11)
 """The numbers of groups the published recipe tries."""
@@ -128,11 +129,12 @@ _SMALLEST_GROUP = 5
 _CORE_RADII = (0.04, 0.07, 0.12)  # in interquartile ranges of the table
 EVIDENCE = 20.0
 """Evidence in nats from which a group is taken for a cluster; in fields without one, twelve is the most seen."""
+_CLOSEST = 3  # groups that are told where none holds
 
 
 def footprint_grid(xi, eta, side=48):
     """
-    Points evenly spaced over the convex hull of the stars: what an even field would look like.
+    Points evenly spaced over the convex hull of the stars, but for stray ones: what an even field would look like.
 
     Returns
     -------
@@ -141,6 +143,8 @@ def footprint_grid(xi, eta, side=48):
     """
     from scipy.spatial import ConvexHull, QhullError
 
+    kept = ~stray(np.hypot(xi - np.median(xi), eta - np.median(eta)))
+    xi, eta = xi[kept], eta[kept]
     grid = np.stack(
         np.meshgrid(np.linspace(xi.min(), xi.max(), side), np.linspace(eta.min(), eta.max(), side)), axis=-1
     ).reshape(-1, 2)
@@ -288,3 +292,28 @@ def pick_group(labels, pmra, pmdec, parallax, xi, eta, radius):
         f"Group {best} is the cluster: of {len(evidence)} groups it has the most evidence, {sky[best]:.1f} nats from "
         f"its concentration on the sky and {core[best]:.1f} from its dense core in proper motion and parallax.",
     )
+
+
+def group_candidates(labels, strength, evidence):
+    """
+    The groups that hold as clusters, the one with the most evidence first, or up to three that came closest.
+
+    Parameters
+    ----------
+    labels : `~numpy.ndarray`
+        Group of each star, shape (n,).
+    strength : `~numpy.ndarray`
+        Membership of each star in its own group, shape (n,).
+    evidence : dict of int to float
+        Evidence for each group in nats, from `pick_group`.
+
+    Returns
+    -------
+    candidates : list of tuple
+        Membership of each star, evidence, and whether the group holds: what `~decocc_vo.membership.Candidate` takes.
+    """
+    ranked = sorted(evidence, key=evidence.get, reverse=True)
+    listed = [group for group in ranked if evidence[group] >= EVIDENCE] or ranked[:_CLOSEST]
+    return [
+        (np.where(labels == group, strength, 0.0), evidence[group], evidence[group] >= EVIDENCE) for group in listed
+    ]

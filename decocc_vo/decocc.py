@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from .columns import floats, parallax_zero_point, requires
+from .columns import astrometry, floats, parallax_zero_point, requires
 from .embedding.candidates import FIRST
 from .exceptions import InputError
 from .membership import Candidate, assemble, check_integer, check_seed
@@ -215,33 +215,33 @@ class ThesisDECOCC:
         """
         began = time.perf_counter()
         stars, region, used = usable_stars(table, region, columns, _FEWEST_THESIS)
-        from ._groups import pick_group
+        from ._groups import group_candidates, pick_group
         from .embedding.thesis import run_thesis
 
         used = used[floats(stars["parallax"])[used] != 0]
         requires(stars, used, _FEWEST_THESIS)
-        pmra, pmdec, parallax = (floats(stars[name])[used] for name in ("pmra", "pmdec", "parallax"))
-        groups = run_thesis(pmra, pmdec, parallax, n_clusters=self.n_clusters, width=self.width, seed=int(self.seed))
+        motion = astrometry(stars[used], (region.ra_deg, region.dec_deg))[0].T
+        groups = run_thesis(*motion, n_clusters=self.n_clusters, width=self.width, seed=int(self.seed))
         xi, eta = region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])
-        radius = float(np.hypot(xi, eta).max())
-        pick = pick_group(groups.labels, pmra, pmdec, parallax, xi, eta, radius)
-        candidates = []
-        if pick.group >= 0:
-            kept = groups.quantile_filter(parallax, pick.group, self.quantile) if self.quantile else True
-            probability = np.where((groups.labels == pick.group) & kept, groups.membership(pick.group), 0.0)
-            candidates = [Candidate(np.nan_to_num(probability), pick.evidence[pick.group])]
+        pick = pick_group(groups.labels, *motion, xi, eta, 60 * region.radius_deg)
+        strength = np.zeros(len(used))
+        for group in pick.evidence:
+            kept = groups.quantile_filter(motion[2], group, self.quantile)
+            strength[kept] = groups.membership(group)[kept]
+        candidates = group_candidates(groups.labels, strength, pick.evidence)
         return assemble(
             table,
             stars,
             region,
             used,
-            candidates,
+            [Candidate(*candidate) for candidate in candidates],
             group=groups.labels,
             method="decocc-thesis",
             stop_reason=f"{groups.stop_reason.value} {pick.sentence}",
             settings=asdict(self),
             zero_point=parallax_zero_point(stars[used]),
             columns=columns,
+            calibrated=False,
             diagnostics={
                 "seed": self.seed,
                 "seconds": time.perf_counter() - began,

@@ -1,7 +1,8 @@
 """The result of every method: the user's table with probabilities, the cluster's characterisation, and why."""
 
+import logging
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import astropy.units as u
 import numpy as np
@@ -10,14 +11,18 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from . import __version__
 from .columns import (
+    ASTROMETRY,
     COLUMNS,
     RESULTS,
+    astrometry,
     describe,
+    expected_errors,
     floats,
+    registry_names,
     standard_errors,
-    turns,
     unit_vectors,
     unused_name,
+    usable_rows,
     zero_point_uncertainty,
 )
 from .exceptions import InputError
@@ -30,7 +35,10 @@ __all__ = [
     "check_integer",
     "check_seed",
     "make_room",
+    "with_rows_outside",
 ]
+
+log = logging.getLogger(__name__)
 
 MEMBER = 0.5
 """A star counts as a member from this probability on."""
@@ -96,8 +104,19 @@ _SUMMARY = (
         "stat.likelihood",
         "Evidence for the cluster in natural log units, as the method defines it",
     ),
-    ("purity", None, "stat.value", "Expected fraction of true members among stars with membership_prob >= 0.5"),
-    ("completeness", None, "stat.value", "Expected fraction of the members that have membership_prob >= 0.5"),
+    (
+        "purity",
+        None,
+        "stat.value",
+        "Expected fraction of true members among stars with membership_prob >= 0.5; masked where a method's "
+        "membership_prob is not calibrated",
+    ),
+    (
+        "completeness",
+        None,
+        "stat.value",
+        "Expected fraction of the members that have membership_prob >= 0.5; masked as purity is",
+    ),
     ("release", None, "meta.version", "Release the stars come from"),
 )
 
@@ -138,13 +157,18 @@ class Membership:
     candidates : `~astropy.table.Table`
         Every group that holds as a cluster or came close, best first, with the columns of the summary.
     diagnostics : dict
-        ``stop_reason`` (a sentence), seed, settings, version, seconds, and what else the method tells.
+        ``stop_reason`` (a sentence), ``not_used`` (stars that did not take part, by the reason), seed, settings,
+        version, seconds, and what else the method tells.
     """
 
     table: Table
     summary: Table
     candidates: Table
     diagnostics: dict = field(default_factory=dict)
+
+    def __repr__(self):
+        """One line: the tables are long."""
+        return f"<Membership of {len(self.table)} stars: {self.stop_reason}>"
 
     @property
     def found(self):
@@ -174,7 +198,7 @@ def _mean_and_dispersion(x, error, weight):
     x, weight = x[good], weight[good]
     if x.size == 0:
         return np.nan, np.nan, np.nan, weights
-    error = np.where(np.isfinite(error[good]), error[good], 0.0)
+    error = error[good]
     mean = np.average(x, weights=weight)
     s2 = max(np.average((x - mean) ** 2, weights=weight) - np.average(error**2, weights=weight), 0.0)
     s2 = max(s2, 1e-3 * np.average((x - mean) ** 2, weights=weight), 1e-12)
@@ -228,8 +252,9 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
     centre /= max(np.linalg.norm(centre), 1e-300)
     row["ra"] = np.degrees(np.arctan2(centre[1], centre[0])) % 360.0
     row["dec"] = np.degrees(np.arcsin(np.clip(centre[2], -1, 1)))
-    values, errors = _astrometry(stars, (row["ra"], row["dec"]))
+    values, turn = astrometry(stars, (row["ra"], row["dec"]))
     values[:, 2] -= zero_point
+    errors = np.sqrt(np.einsum("nij,nj->ni", turn**2, _errors(stars) ** 2))
     for name, value, error in zip(("pmra", "pmdec", "parallax"), values.T, errors.T, strict=True):
         *found, weights = _mean_and_dispersion(value, error, p)
         row |= dict(zip((name, f"{name}_error", f"{name}_dispersion"), found, strict=True))
@@ -249,14 +274,16 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
     return row
 
 
-def _astrometry(stars, centre):
-    """Motions in the axes of a centre [deg] and parallax, and their standard errors: shape (n, 3) each."""
-    values = np.stack([floats(stars[name]) for name in ("pmra", "pmdec", "parallax")], axis=1)
+def _errors(stars):
+    """
+    Standard errors, shape (n, 3): zero where nothing is known of a column's, else those of a G = 18 star stand in.
+
+    Without any the dispersions have the errors in them; a few stars without must not weigh more than all others.
+    """
     errors = standard_errors(stars)
-    turn = turns(floats(stars["ra"]), floats(stars["dec"]), centre)
-    values[:, :2] = np.einsum("nij,nj->ni", turn, values[:, :2])
-    errors[:, :2] = np.sqrt(np.einsum("nij,nj->ni", turn**2, errors[:, :2] ** 2))
-    return values, errors
+    unknown = ~np.isfinite(errors)
+    stand_in = np.where(unknown.all(axis=0), 0.0, expected_errors(np.array([18.0])))
+    return np.where(unknown, stand_in, errors)
 
 
 def _weighted_median(x, weight):
@@ -297,6 +324,7 @@ def assemble(
     spread=None,
     zero_point=0.0,
     columns=None,
+    calibrated=True,
     diagnostics=None,
 ):
     """
@@ -327,7 +355,11 @@ def assemble(
     zero_point : float or `~numpy.ndarray`
         Parallax zero point of the used stars, in mas.
     columns : mapping of str to str, optional
-        Registry name to the table's own, where they differ; kept with the result, so that figures find them.
+        Registry name to the table's own, where they differ. With the spellings that were found it is kept in the
+        result, so that figures and writers find the columns.
+    calibrated : bool
+        Whether the probabilities are meant to be those of being a member; else purity and completeness, which come
+        from them, are masked.
     diagnostics : mapping, optional
         More of what the method wants to tell.
 
@@ -359,6 +391,11 @@ def assemble(
         describe(result[name])
 
     release = str(stars.meta.get("release") or stars.meta.get("RELEASE") or "unknown")
+    if release == "unknown":
+        log.warning(
+            "the stars do not say which release they are from: no zero point is taken off their parallaxes, and the "
+            "distance may be wrong; set table.meta['release'] to 'Gaia DR3', or what it is (--release)"
+        )
     zero_point = np.broadcast_to(np.asarray(zero_point, float), (len(used),))
     rows = [
         characterise(
@@ -366,6 +403,8 @@ def assemble(
         )
         for c in candidates
     ]
+    if not calibrated:
+        rows = [row | {"purity": np.nan, "completeness": np.nan} for row in rows]
     listed = summary_table(rows)
     listed.add_column(Column([c.accepted for c in candidates], dtype=np.int16), name="accepted")
     listed["accepted"].description = "1 if the group holds as a cluster, 0 if it does not"
@@ -379,14 +418,56 @@ def assemble(
         "release": release,
         "stars_used": len(used),
         "stars_not_used": n - len(used),
+        "not_used": _not_used(stars, used),
     }
-    if columns:
-        provenance["columns"] = dict(columns)
-        for name, theirs in columns.items():
+    renamed = {ours: theirs for ours, theirs in registry_names(table, columns or {}).items() if ours != theirs}
+    if renamed:
+        provenance["columns"] = renamed
+        for name, theirs in renamed.items():
             describe(result[theirs], COLUMNS[name], missing_only=True)
     result.meta["decocc"] = provenance
     summary = summary_table([row for row, c in zip(rows, candidates, strict=True) if c.accepted][:1])
     return Membership(result, summary, listed, {**provenance, **(diagnostics or {})})
+
+
+def _not_used(stars, used):
+    """How many stars did not take part, by the reason."""
+    missing = np.any([np.ma.getmaskarray(stars[name]) for name in ASTROMETRY], axis=0)
+    repeated = ~missing & ~usable_rows(stars)
+    counts = {"missing": int(missing.sum()), "repeated": int(repeated.sum())}
+    counts["other"] = len(stars) - len(used) - sum(counts.values())
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def with_rows_outside(result, table, inside):
+    """
+    Give the result of some rows of a table all of its rows: the others come back masked, as all that were not used.
+
+    Parameters
+    ----------
+    result : Membership
+        Of ``table[inside]``.
+    table : `~astropy.table.Table`
+        The user's.
+    inside : `~numpy.ndarray` of bool
+        Which rows were fitted.
+
+    Returns
+    -------
+    result : Membership
+    """
+    if inside.all():
+        return result
+    full, outside = make_room(table), int(np.count_nonzero(~inside))
+    for column in (result.table[name] for name in RESULTS):
+        full[column.name] = _scatter(column, inside, len(table), column.dtype)
+        describe(full[column.name])
+    unused = {
+        "stars_not_used": result.diagnostics["stars_not_used"] + outside,
+        "not_used": {**result.diagnostics["not_used"], "outside": outside},
+    }
+    full.meta = {**result.table.meta, "decocc": {**result.table.meta["decocc"], **unused}}
+    return replace(result, table=full, diagnostics={**result.diagnostics, **unused})
 
 
 def make_room(table):

@@ -16,13 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from . import __version__
-from .columns import COLUMNS, floats
-from .exceptions import InputError, ServiceError
+from .columns import COLUMNS, floats, registry_names
+from .exceptions import InputError
+from .membership import MEMBER
+from .region import check_region
 
 __all__ = ["render_report", "write_report"]
-
-MEMBER = 0.5
-"""A star is listed as a member from this probability on."""
 
 ROWS_EMBEDDED = 20_000
 """Tables up to this length are embedded whole; of longer ones the rows that may be members."""
@@ -77,7 +76,11 @@ def write_report(result, path, *, region=None, title=None, overwrite=False):
     >>> from decocc_vo.report import write_report
     >>> write_report(result, "hyades.html")  # doctest: +SKIP
     """
-    path = Path(path).expanduser()
+    try:
+        path = Path(path).expanduser()
+    except TypeError:
+        msg = f"'path' must be a file's name, not {type(path).__name__}"
+        raise InputError(msg) from None
     if path.suffix.lower() not in (".html", ".htm"):
         msg = f"'path' {path.name!r} must end in .html"
         raise InputError(msg)
@@ -85,11 +88,10 @@ def write_report(result, path, *, region=None, title=None, overwrite=False):
         msg = f"'path' {path} exists already; choose another name, or say overwrite=True"
         raise InputError(msg)
     page = render_report(result, region=region, title=title)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as exc:
-        msg = f"'path' {path}: the report cannot be written: {exc.strerror or exc}"
-        raise ServiceError(msg) from exc
+    from .votable import atomic_path
+
+    with atomic_path(path, overwrite) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return path
 
 
@@ -109,6 +111,7 @@ def render_report(result, *, region=None, title=None):
     if not hasattr(result, "summary") or not hasattr(result, "table"):
         msg = f"'result' must be what fit returned, a Membership, not {type(result).__name__}"
         raise InputError(msg)
+    check_region(region)
     environment = Environment(
         loader=PackageLoader("decocc_vo", "templates"),
         autoescape=True,
@@ -248,11 +251,12 @@ def _members(table):
     probability = np.nan_to_num(floats(table["membership_prob"]), nan=0.0)
     order = np.argsort(-probability, kind="stable")
     order = order[probability[order] >= MEMBER]
-    names = [name for name in _SHOWN if name in table.colnames] + ["membership_prob"]
-    header = [(name, str(COLUMNS[name].unit or ""), COLUMNS[name].description) for name in names]
+    known = registry_names(table)
+    names = [name for name in _SHOWN if name in known] + ["membership_prob"]
+    header = [(name, str(table[known[name]].unit or ""), COLUMNS[name].description) for name in names]
     columns = []
     for name in names:
-        column = table[name][order[:_LISTED]]
+        column = table[known[name]][order[:_LISTED]]
         if column.dtype.kind in "iu":
             columns.append(["" if np.ma.is_masked(v) else str(int(v)) for v in column])
         else:

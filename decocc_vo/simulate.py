@@ -18,13 +18,22 @@ from astropy.coordinates import (
 )
 from astropy.table import Table, vstack
 
-from .columns import conform, correlations, expected_errors, floats, standard_errors, usable_rows
+from .columns import (
+    AU_YR,
+    conform,
+    correlations,
+    expected_errors,
+    floats,
+    parallax_zero_point,
+    registry_names,
+    standard_errors,
+    usable_rows,
+)
 from .exceptions import InputError
 
 __all__ = ["SimulatedCluster", "inject_cluster", "shuffle_positions", "simulate_field"]
 
 _NOT_LENT = {"phot_bp_mean_mag", "phot_rp_mean_mag", "radial_velocity", "radial_velocity_error"}
-_AU_YR = 4.740470463  # km/s of one au a year
 
 # Main sequence of the solar neighbourhood, BP-RP against absolute G, read off Gaia's Hertzsprung-Russell diagram
 # (Gaia Collaboration, Babusiaux et al. 2018, A&A 616, A10, figure 5), to 0.2 mag.
@@ -98,6 +107,13 @@ class SimulatedCluster:
             raise InputError(msg)
         if self.n_members < 1 or self.parallax <= 0 or self.radius <= 0 or not 0 < self.axis_ratio <= 1:
             msg = "'n_members', 'parallax' and 'radius' must be positive, 'axis_ratio' between 0 and 1"
+            raise InputError(msg)
+        for name in ("binaries", "giants", "outliers"):
+            if not 0 <= getattr(self, name) <= 1:
+                msg = f"'{name}' is a fraction, from 0 to 1, not {getattr(self, name)!r}"
+                raise InputError(msg)
+        if self.dispersion < 0 or self.error_scale < 0:
+            msg = "'dispersion' and 'error_scale' must not be negative"
             raise InputError(msg)
         if self.profile not in ("plummer", "king", "powerlaw"):
             msg = f"'profile' must be plummer, king or powerlaw, not {self.profile!r}"
@@ -175,11 +191,13 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
     Raises
     ------
     InputError
-        If fewer than ten stars of the field have magnitudes, or the cluster lies outside the footprint.
+        If fewer than ten stars of the field have magnitudes, the region is somewhere else, or the cluster lies outside
+        the footprint.
 
     Notes
     -----
-    Members share one space velocity, whose projection on each star's own tangent plane, at its own distance, is its
+    Parallaxes of members have the zero point of the field's release, as those of its stars do. Members share one space
+    velocity, whose projection on each star's own tangent plane, at its own distance, is its
     proper motion; the dispersion comes on top of it.
 
     Examples
@@ -191,8 +209,12 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
     >>> len(stars), int(stars["is_member"].sum())
     (1080, 80)
     """
+    if not isinstance(cluster, SimulatedCluster):
+        msg = f"'cluster' must be a SimulatedCluster, not {type(cluster).__name__}"
+        raise InputError(msg)
     rng = np.random.default_rng(seed)
     field = conform(field)
+    region.check_stars(field["ra"], field["dec"])
     mag = floats(field["phot_g_mean_mag"]) if "phot_g_mean_mag" in field.colnames else np.full(len(field), np.nan)
     usable = np.isfinite(mag) & usable_rows(field)
     if usable.sum() < 10:
@@ -202,7 +224,7 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
     field["is_member"] = np.zeros(len(field), np.int16)
     n = cluster.n_members
     if inside is None:
-        farthest = np.hypot(*region.offsets(floats(field["ra"]), floats(field["dec"]))).max()
+        farthest = np.nanmax(np.hypot(*region.offsets(floats(field["ra"]), floats(field["dec"]))))
         xi, eta = _positions(cluster, rng, n, lambda x, y: np.hypot(x, y) < farthest)
     else:
         xi, eta = _positions(cluster, rng, n, lambda x, y: inside(*_offset_to_sky(region, x, y)))
@@ -214,7 +236,7 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
     members = field[order[near]]
     width = np.tan(np.radians(cluster.radius / 60))
     parallax = cluster.parallax * (1 + np.clip(rng.normal(0, width, n), -0.3, 0.3))
-    sigma = cluster.dispersion * cluster.parallax / _AU_YR
+    sigma = cluster.dispersion * cluster.parallax / AU_YR
     disturbed = np.where(rng.uniform(0, 1, n) < cluster.binaries, rng.uniform(1.5, 3, n), 1.0)
     motion = rng.normal(0, 1, (n, 2)) * (sigma * disturbed)[:, None] * (parallax / cluster.parallax)[:, None]
     noise = _noise(members, rng) * cluster.error_scale
@@ -230,6 +252,7 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
         members[name] = np.ma.masked_all(n, members[name].dtype)
     if "bp_rp" in members.colnames:
         members["bp_rp"] = np.ma.masked_array(colour.astype(np.float32), np.ma.getmaskarray(members["bp_rp"]))
+    members["parallax"] = floats(members["parallax"]) + parallax_zero_point(members)
     # Below those of the cluster that an earlier call put in.
     lowest = min(0, int(np.ma.filled(field["source_id"], 0).min())) if "source_id" in field.colnames else 0
     members["source_id"] = lowest - np.arange(1, n + 1)
@@ -300,8 +323,8 @@ def shuffle_positions(stars, seed=0):
     (True, False)
     """
     shuffled = Table(stars, copy=True)
-    order = np.random.default_rng(seed).permutation(len(stars))
-    for name in ("ra", "dec"):
+    order, names = np.random.default_rng(seed).permutation(len(stars)), registry_names(stars)
+    for name in (names["ra"], names["dec"]):
         shuffled[name] = stars[name][order]
     return shuffled
 
@@ -332,7 +355,7 @@ def simulate_field(region, n_stars, seed=0, limits=(8.0, 18.0)):
     Raises
     ------
     InputError
-        If the first of the limits is not the bright one.
+        If the first of the limits is not the bright one, or there are no stars.
 
     Examples
     --------
@@ -342,8 +365,11 @@ def simulate_field(region, n_stars, seed=0, limits=(8.0, 18.0)):
     >>> len(stars), bool(stars["phot_g_mean_mag"].max() <= 16)
     (1000, True)
     """
-    if not limits[0] < limits[1]:
+    if len(limits) != 2 or not limits[0] < limits[1]:
         msg = f"'limits' must be a bright and a faint magnitude, not {limits!r}"
+        raise InputError(msg)
+    if not isinstance(n_stars, Integral) or n_stars < 1:
+        msg = f"'n_stars' must be a positive integer, not {n_stars!r}"
         raise InputError(msg)
     rng = np.random.default_rng(seed)
     radius = 60 * np.degrees(np.tan(region.radius.to_value("rad"))) * np.sqrt(rng.uniform(0, 1, n_stars))
@@ -352,7 +378,7 @@ def simulate_field(region, n_stars, seed=0, limits=(8.0, 18.0)):
     g = limits[1] + np.log(rng.uniform(np.exp(0.6 * (limits[0] - limits[1])), 1, n_stars)) / 0.6
     distance = np.clip(rng.gamma(3.0, 0.45, n_stars) * 10 ** (0.12 * (g - 15)), 0.05, 15)
     drift = rng.normal(0, 15, 2)
-    motion = (drift + rng.normal(0, 35, (n_stars, 2))) / distance[:, None] / _AU_YR
+    motion = (drift + rng.normal(0, 35, (n_stars, 2))) / distance[:, None] / AU_YR
     error = expected_errors(g)
     noise = rng.normal(0, error)
     stars = Table(

@@ -138,6 +138,8 @@ def test_regions_of_the_regions_package():
     assert corners(adql.area(regions.PolygonSkyRegion(vertices))).separation(vertices).max() < 1e-9 * u.deg
     rectangle = regions.RectangleSkyRegion(center, 2 * u.deg, 1 * u.deg, 10 * u.deg)
     assert adql.area(rectangle) == adql.box(center, 2 * u.deg, 1 * u.deg, 10 * u.deg)
+    with pytest.raises(InputError, match="not EllipseSkyRegion"):
+        adql.area(regions.EllipseSkyRegion(center, 2 * u.deg, 1 * u.deg))
 
 
 def test_a_moc_becomes_ranges_of_source_id():

@@ -16,12 +16,14 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.table import vstack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mock_tap import MockTAP, make_stars
 
 from decocc_vo import ClusterRegion, InputError, ServiceError, query_region
 from decocc_vo.columns import get_release
+from decocc_vo.simulate import simulate_field
 from decocc_vo.stars import _healpix, archive, tap
 from decocc_vo.stars.archive import StarArchive
 
@@ -410,3 +412,16 @@ def test_pixels_are_those_of_mocpy():
         np.testing.assert_array_equal(np.unique(mine), np.sort(theirs))
         back = _healpix.pixel_of(*_healpix.center_of(mine, order), order)
         np.testing.assert_array_equal(back, mine)
+
+
+def test_a_table_says_its_release_and_who_its_stars_are(tmp_path):
+    store = StarArchive(str(tmp_path / "stars.duckdb"))
+    region = ClusterRegion.from_text("120 -30", "20arcmin")
+    stars = simulate_field(region, 50)
+    with pytest.raises(InputError, match="'release' is needed"):
+        store.add(region, stars)
+    assert store.add(region, vstack([stars, stars[:5]]), "gaia_dr3") == 50
+    assert len(store.query_region(region, "gaia_dr3")) == 50
+    stars.remove_column("source_id")
+    with pytest.raises(InputError, match="'stars' must have a source_id"):
+        store.add(region, stars, "gaia_dr3")

@@ -311,5 +311,5 @@ def test_starts_that_make_no_sense(start):
 def test_identifiers_that_repeat():
     stars = make_stars()
     stars["source_id"] = 7
-    with pytest.raises(InputError, match="'source_id' repeats in 199 rows, and each star counts once"):
+    with pytest.raises(InputError, match="or all of the astrometry, repeats in 199 rows, and each star counts once"):
         DECOCC().fit(stars)

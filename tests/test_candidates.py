@@ -10,11 +10,10 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from decocc_vo import ClusterRegion
-from decocc_vo.columns import ASTROMETRY, canonical_order, floats
+from decocc_vo.columns import ASTROMETRY, AU_YR, canonical_order, floats
 from decocc_vo.embedding.candidates import _RECENTRED, FIRST, _Filter, find_peaks, intrinsic_dispersion, thin
 from decocc_vo.embedding.detection import Embedding
 from decocc_vo.embedding.features import Observables, observables
-from decocc_vo.embedding.perspective import AU_YR
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, shuffle_positions, simulate_field
 
 REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 30 * u.arcmin)

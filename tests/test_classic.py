@@ -4,9 +4,10 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
-from decocc_vo import Clusterix, ClusterRegion, DensityClassifier, InputError, KMeansClassifier
+from decocc_vo import DECOCC, Clusterix, ClusterRegion, DensityClassifier, InputError, KMeansClassifier
 from decocc_vo.classic.clusterix import density_bandwidth
 from decocc_vo.classic.density import dbscan_epsilon
+from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 
 REGION = ClusterRegion(SkyCoord(120.0, 20.0, unit="deg"), 30 * u.arcmin, name="Test 1")
 # The method, the least F1 it must reach, and how far the members' median motion may be off (mas/yr): K-Means takes
@@ -83,8 +84,7 @@ def test_a_field_without_a_cluster_has_none(method):
 @pytest.mark.parametrize("method", [pytest.param(p.values[0], id=p.id) for p in METHODS])
 def test_stars_that_nothing_tells_apart_are_no_cluster(method):
     stars, _ = _stars(members=0, others=300)
-    for name in ("pmra", "pmdec", "parallax"):
-        stars[name] = 1.0
+    stars["pmra"], stars["pmdec"], stars["parallax"] = 0.0, 0.0, 1.0
     result = method.fit(stars, REGION)
     assert not result.found
     assert "o cluster" in result.stop_reason
@@ -208,6 +208,10 @@ def test_clusterix_chooses_its_area(star_field):
         (lambda: DensityClassifier(min_cluster_size=2), "'min_cluster_size'"),
         (lambda: DensityClassifier("dbscan", epsilon=np.inf), "'epsilon'"),
         (lambda: DensityClassifier("dbscan", epsilon=0), "'epsilon'"),
+        (lambda: DensityClassifier("dbscan", epsilon=True), "'epsilon'"),
+        (lambda: DensityClassifier("hdbscan", epsilon=0.1), "'epsilon' is no setting of hdbscan"),
+        (lambda: DensityClassifier("dbscan", engine="fast-hdbscan"), "'engine' is no setting of dbscan"),
+        (lambda: DensityClassifier(["hdbscan"]), "'method'"),
         (lambda: Clusterix(inner_radius=3 * u.s), "'inner_radius'"),
         (lambda: Clusterix(bandwidth=-1 * u.mas / u.yr), "'bandwidth'"),
         (lambda: KMeansClassifier().fit(_stars(members=5, others=10)[0], REGION), "15 usable stars"),
@@ -236,3 +240,51 @@ def test_a_real_cluster_is_found(field, shared_data):
     label = np.array([label.get(i, -1) for i in stars["source_id"].tolist()])
     probability = DensityClassifier().fit(stars, region).table["membership_prob"]
     assert _f1(label[label >= 0] == 1, probability[label >= 0]) > 0.85
+
+
+@pytest.mark.parametrize("method", [*(pytest.param(p.values[0], id=p.id) for p in METHODS), DECOCC.thesis()])
+@pytest.mark.parametrize("degrees", [2.0, 30.0])
+def test_one_stray_star_makes_no_cluster(method, degrees):
+    stars, _ = _stars(seed=4, members=0, others=600)
+    assert not method.fit(stars, REGION).found
+    stars["dec"][7] += degrees
+    assert not method.fit(stars, REGION).found
+
+
+@pytest.mark.parametrize("method", [pytest.param(p.values[0], id=p.id) for p in METHODS])
+def test_a_cluster_at_a_pole_is_the_same_cluster(method):
+    found = []
+    for place in ("120 -30", "120 89.95"):
+        region = ClusterRegion.from_text(place, "20arcmin")
+        stars = inject_cluster(simulate_field(region, 600, seed=3), region, SimulatedCluster(80, -12, 8, 3, 4), seed=3)
+        result = method.fit(stars, region)
+        assert result.found
+        found.append(_f1(np.asarray(stars["is_member"]) == 1, result.table["membership_prob"]))
+    assert found[1] == pytest.approx(found[0], abs=0.15)
+
+
+def test_what_is_no_probability_has_no_purity(star_field):
+    result = KMeansClassifier(n_clusters=6).fit(star_field[0], REGION)
+    assert result.found
+    assert result.summary["purity"].mask[0]
+    assert result.summary["completeness"].mask[0]
+
+
+def test_up_to_three_groups_are_told_where_none_holds():
+    stars, _ = _stars(seed=4, members=0)
+    result = KMeansClassifier(n_clusters=6).fit(stars, REGION)
+    assert len(result.candidates) == 3
+    assert np.all(np.diff(result.candidates["significance"]) <= 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "stars", "told"),
+    [
+        (Clusterix(pm_limit=1e-6 * u.mas / u.yr), 600, "'pm_limit' leaves"),
+        (Clusterix(inner_radius=29.9 * u.arcmin), 600, "'inner_radius' leaves"),
+        (Clusterix(), 21, "'region' leaves 2 stars"),
+    ],
+)
+def test_clusterix_names_what_leaves_too_little(method, stars, told):
+    with pytest.raises(InputError, match=told):
+        method.fit(_stars(members=0, others=stars)[0], REGION)

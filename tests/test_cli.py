@@ -22,7 +22,7 @@ from decocc_vo.cli import METHODS, PRESETS, _interrupt, _live, _run, main, make_
 from decocc_vo.cli._main import make_parser
 from decocc_vo.columns import conform, usable_rows
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
-from decocc_vo.votable import write_table
+from decocc_vo.votable import read_table, write_table
 
 COMMANDS = ("run", "fetch", "live")
 HYADES = ("run", "Melotte 25", "--survey", "hipparcos2")
@@ -207,7 +207,6 @@ def test_examples_in_the_help_parse():
         (["run", "M 45", "--first", "magic"], "magic"),
         (["run", "M 45", "--first", "kmeans", "--method", "hdbscan"], "'first' is a setting of the default"),
         (["run", "M 45", "--no-photometry", "--preset", "thesis"], "'photometry' is a setting of the default"),
-        (["live", "--preset", "thesis"], "'preset' thesis"),
         (["fetch", "M 45", "--survey", "hipparcos2", "--maxrec", "5"], "'maxrec' is for services"),
         (["fetch", "M 45", "--survey", "hipparcos2", "--show-query"], "hipparcos2"),
     ],
@@ -383,9 +382,46 @@ def test_a_name_that_is_known_elsewhere_is_told(planted, capsys):
 
 def test_a_release_that_is_not_stated_is_told(planted, capsys):
     assert main(["run", "--stars", str(planted), "--method", "kmeans"]) == 0
-    assert "planted.fits does not say which release" in capsys.readouterr().err
+    assert "do not say which release" in capsys.readouterr().err
     assert main(["run", "--stars", str(planted), "--method", "kmeans", "--release", "gaia_dr3"]) == 0
     assert "which release" not in capsys.readouterr().err
+
+
+def test_warnings_are_kept_also_where_they_are_not_shown(planted, tmp_path, capsys):
+    out = tmp_path / "out.vot"
+    command = ["run", "Melotte 25", "--stars", str(planted), "--method", "kmeans", "--format", "json"]
+    assert main([*command, "--quiet", "--output", str(out)]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    notes = json.loads(shown.out)["notes"]
+    assert [("is known at" in note, "which release" in note) for note in notes] == [(True, False), (False, True)]
+    assert read_table(out).meta["decocc"]["notes"] == notes
+
+
+def test_what_is_not_used_is_told_by_the_reason(planted, capsys):
+    stars = Table.read(planted)
+    stars["pmra"][:7] = np.nan
+    stars["source_id"][10:12] = stars["source_id"][20]
+    stars.write(planted, overwrite=True)
+    main(["run", "--stars", str(planted), "--method", "kmeans"])
+    assert "9 not (7 with a value missing, 2 of a star that was there)" in capsys.readouterr().out
+
+
+def test_a_name_says_which_of_two_clusters_is_meant(tmp_path, capsys):
+    names = ("NGC 869", "NGC 884")
+    places = [ClusterRegion.from_name(name) for name in names]
+    region = ClusterRegion.from_text("35.1 57.15", "50arcmin")
+    stars = simulate_field(region, 1500, seed=2)
+    for number, place in enumerate(places):
+        xi, eta = region.offsets(place.ra_deg, place.dec_deg)
+        cluster = SimulatedCluster(90 + 60 * number, -3.0 + 5 * number, 4.0, 1.2, 4.0, float(xi), float(eta))
+        stars = inject_cluster(stars, region, cluster, seed=number)
+    write_table(stars, tmp_path / "both.fits")
+    for name, place in zip(names, places, strict=True):
+        assert main(["run", name, "--stars", str(tmp_path / "both.fits"), "--format", "json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["summary"]["ra"] == pytest.approx(place.ra_deg, abs=0.1)
+        assert told["stars"]["used"] == len(stars)
 
 
 def test_a_column_that_cannot_be_written_is_told_before_the_fit(planted, tmp_path, monkeypatch, capsys):

@@ -1,3 +1,5 @@
+import warnings
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from decocc_vo.columns import (
     floats,
     get_release,
     parallax_zero_point,
+    registry_names,
     standard_errors,
     usable_rows,
 )
@@ -403,10 +406,71 @@ def test_without_errors_hipparcos_has_its_own():
     assert np.isnan(standard_errors(conform(table(2)))).all()
 
 
-@pytest.mark.parametrize("release", ["Gaia DR2", "gaia_dr2", "GAIA DR2 ", "gaiadr2"])
+@pytest.mark.parametrize("release", ["Gaia DR2", "gaia_dr2", "GAIA DR2 ", "gaiadr2", "DR2", "Gaia Data Release 2"])
 def test_a_release_is_one_whatever_its_spelling(release):
     """For its errors as for its zero point."""
     stars = conform(table(1, phot_g_mean_mag=[15.0]))
     stars.meta["release"] = release
     assert parallax_zero_point(stars).tolist() == [-0.029]
     np.testing.assert_allclose(standard_errors(stars)[0], expected_errors(np.array([15.0]), dr2=True)[0])
+
+
+@pytest.mark.parametrize("numbers", ["none", "masked", "rows"])
+def test_a_star_that_is_there_twice_counts_once(numbers):
+    stars = table(6)
+    for name in ("ra", "dec", "pmra", "pmdec", "parallax"):
+        stars[name] = np.arange(6.0) + 1
+        stars[name][4] = stars[name][1]
+    stars["ra"][5] = stars["ra"][2]  # of one right ascension, and another star
+    if numbers == "none" and "source_id" in stars.colnames:
+        stars.remove_column("source_id")
+    elif numbers == "masked":
+        stars["source_id"] = MaskedColumn(np.zeros(6, int), mask=True)
+    elif numbers == "rows":
+        stars["source_id"] = np.arange(6)
+    assert usable_rows(conform(stars)).tolist() == [True, True, True, True, False, True]
+    assert usable_rows(conform(stars[::-1])).sum() == 5
+
+
+def test_a_column_has_one_meaning():
+    stars = Table({"RA_ICRS": [1.0], "DE_ICRS": [1.0], "Plx": [1.0], "pmRA": [1.0], "pmDE": [2.0]})
+    with pytest.raises(InputError, match="'columns' makes 'pmDE' pmra and pmdec"):
+        conform(stars, {"pmra": "pmDE"})
+
+
+def test_units_that_a_votable_spells_out_are_those_of_their_name(tmp_path):
+    stars = table(4)
+    stars["ra"].unit, stars["pmra"].unit = "deg", "mas/yr"
+    path = tmp_path / "stars.vot"
+    stars.write(path, format="votable")
+    path.write_text(path.read_text().replace('unit="deg"', 'unit="degree"').replace("mas.yr**-1", "mas/year"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of such units
+        spelt = Table.read(path, format="votable")
+    assert "degree" in path.read_text()
+    assert "mas/year" in path.read_text()
+    assert conform(spelt)["ra"].unit == u.deg
+    np.testing.assert_allclose(conform(spelt)["pmra"], stars["pmra"])
+
+
+def test_designations_state_the_release():
+    stars = table(4)
+    stars["DESIGNATION"] = [f"Gaia EDR3 {n}" for n in range(4)]
+    assert conform(stars).meta["release_key"] == "gaia_edr3"
+    stars.meta["release"] = "Gaia DR3"
+    assert conform(stars).meta["release"] == "Gaia DR3"
+    stars = table(4)
+    stars["designation"] = ["Gaia DR2 1", "Gaia DR3 1", "Gaia DR3 2", "Gaia DR3 3"]
+    assert "release" not in conform(stars).meta
+
+
+def test_a_rule_for_the_zero_point_that_is_none_is_refused():
+    with pytest.raises(InputError, match="'rule' must be lindegren2021"):
+        parallax_zero_point(conform(table(4)), "typo")
+
+
+def test_registry_names_are_what_the_fit_took():
+    stars = Table({"RA_ICRS": [1.0], "alpha": [1.0], "Plx": [1.0], "group": ["mine"]})
+    assert registry_names(stars) == {"ra": "RA_ICRS", "parallax": "Plx", "group": "group"}
+    stars.meta["decocc"] = {"columns": {"ra": "alpha", "dec": "gone"}}
+    assert registry_names(stars)["ra"] == "alpha"

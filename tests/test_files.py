@@ -9,7 +9,7 @@ from astropy.io import fits, votable
 from astropy.table import MaskedColumn, Table
 
 from decocc_vo import COLUMNS, RELEASES, InputError, ServiceError, read_stars
-from decocc_vo.columns import conform
+from decocc_vo.columns import ASTROMETRY, conform
 
 # More digits than a double holds.
 LARGE_ID = 5_278_130_712_345_678_901
@@ -432,3 +432,10 @@ def test_a_file_that_ends_too_early_is_incomplete(tmp_path, ending, left):
     path.write_bytes(whole[: int(left * len(whole))])
     with pytest.raises(ServiceError, match=r"is incomplete .*fetch it again"):
         read_stars(path)
+
+
+def test_of_several_tables_of_stars_the_first_is_read_and_the_others_are_told(tmp_path, caplog):
+    parts = [Table({name: np.arange(n) + 1.0 for name in ASTROMETRY}) for n in (3, 5)]
+    fits.HDUList([fits.PrimaryHDU(), *map(fits.table_to_hdu, parts)]).writeto(tmp_path / "two.fits")
+    assert len(read_stars(tmp_path / "two.fits")) == 3
+    assert "holds 2 tables of stars, and the first is read" in caplog.text

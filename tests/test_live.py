@@ -3,18 +3,20 @@
 import gc
 import threading
 import time
+from types import SimpleNamespace
 
 import astropy.units as u
 import numpy as np
 import psutil
 import pytest
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
 from desktop.fakes import Program, QuickFit, a_hub, cluster_table, until
 
 from decocc_vo.exceptions import InputError, ServiceError
 from decocc_vo.samp import LiveSession
 from decocc_vo.samp import live as live_module
-from decocc_vo.samp._tables import LiveTable, star_line, star_numbers
+from decocc_vo.samp._tables import Job, LiveTable, star_line, star_numbers
 from decocc_vo.votable import write_votable
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyvo.samp.SAMPWarning")
@@ -538,3 +540,26 @@ def test_soak_500_messages_one_in_five_broken(hub, tmp_path, broken_urls):
         starts = [np.flatnonzero(c["start"]).tolist() for c in fit.calls if c["start"] is not None]
         assert all(rows in starts for rows in last.values())
     assert memory[1] - memory[0] < 10e6, memory
+
+
+def test_a_column_of_the_users_with_a_results_name_is_kept():
+    stars = cluster_table()
+    stars["group"] = "mine"
+    entry = LiveTable.of(stars, name="M 44", table_id="t")
+    with pytest.warns(AstropyUserWarning, match="comes back as 'group_original'"):
+        result = Job(entry, "region", np.arange(60)).run(QuickFit())
+    assert set(result.table["group_original"]) == {"mine"}
+    assert result.diagnostics["stars_not_used"] == np.ma.getmaskarray(result.table["group"]).sum() > 0
+
+
+def test_the_distance_in_sigma_is_in_the_axes_of_the_cluster():
+    longitude = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    stars = Table({"ra": np.degrees(longitude), "dec": np.full(12, 89.9), "parallax": np.full(12, 2.0)})
+    # One motion of 10 mas/yr towards RA 90, in the axes of each star.
+    stars["pmra"], stars["pmdec"], stars["membership_prob"] = 10 * np.cos(longitude), -10 * np.sin(longitude), 0.9
+    row = {"ra": 0.0, "dec": 90.0, "pmra": 10.0, "pmdec": 0.0, "parallax": 2.0}
+    row |= {f"{name}_dispersion": 0.1 for name in ("pmra", "pmdec", "parallax")}
+    entry = LiveTable.of(stars, name="Polar", table_id="t")
+    entry.membership = SimpleNamespace(table=stars, summary=Table(rows=[row]))
+    sigma = [star_numbers(entry, n)["sigma"] for n in range(12)]
+    assert max(abs(value) for numbers in sigma for value in numbers.values()) < 0.1

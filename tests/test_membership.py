@@ -10,8 +10,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 from numpy.testing import assert_allclose, assert_array_equal
 
 from decocc_vo import ClusterRegion, InputError
-from decocc_vo.columns import COLUMNS, conform, expected_errors, requires
-from decocc_vo.membership import Candidate, assemble, characterise
+from decocc_vo.columns import COLUMNS, conform, expected_errors, requires, usable_rows
+from decocc_vo.membership import Candidate, assemble, characterise, with_rows_outside
 from decocc_vo.votable import read_table, write_table
 
 CENTER = (56.6, 24.1)
@@ -332,3 +332,58 @@ def test_the_columns_of_the_summary_have_ucds(tmp_path):
         assert [column.meta["ucd"] for column in read_table(tmp_path / "summary.vot").itercols()] == [
             column.meta["ucd"] for column in table.itercols()
         ]
+
+
+def test_stars_without_errors_do_not_weigh_most():
+    table = conform(draw(100, seed=21, error=0.05))
+    for name in ("pmra", "pmdec", "parallax"):
+        table[f"{name}_error"][:6] = np.ma.masked
+        table[name][:6] += 3.0  # they are as badly measured as a star of G = 18 is, and more
+    row = characterised(table)
+    spoilt = characterised(table[6:])
+    assert row["pmra_dispersion"] < 1.5 * spoilt["pmra_dispersion"]
+    table["pmra_error"][:6] = 0.05
+    one = characterised(table)  # of those the error of pmdec alone is missing
+    table["pmdec_error"][:6] = 0.05
+    assert one["pmra_dispersion"] == pytest.approx(characterised(table)["pmra_dispersion"], rel=0.01)
+
+
+def test_what_did_not_take_part_is_counted_by_the_reason():
+    table = conform(draw(30, seed=22))
+    table["pmra"][:4] = np.ma.masked
+    table["source_id"][9] = table["source_id"][10]
+    used = np.flatnonzero(usable_rows(table))[1:]
+    result = assemble(
+        table, table, REGION, used, [], group=np.full(len(used), -1), method="test", stop_reason="It ended."
+    )
+    assert result.diagnostics["not_used"] == {"missing": 4, "repeated": 1, "other": 1}
+    assert result.diagnostics["stars_not_used"] == 6
+    inside = np.append(np.ones(30, bool), [False, False])
+    whole = with_rows_outside(result, draw(32, seed=22), inside)
+    assert whole.diagnostics["not_used"]["outside"] == 2
+    assert whole.diagnostics["stars_not_used"] == 8
+    assert np.ma.getmaskarray(whole.table["membership_prob"])[30:].all()
+
+
+def test_names_that_were_found_are_kept_and_described():
+    table = draw(20, seed=23)
+    for ours, theirs in (("ra", "RA_ICRS"), ("dec", "DE_ICRS"), ("parallax", "Plx")):
+        table.rename_column(ours, theirs)
+    result = assembled(table, np.ones(20))
+    assert result.table.meta["decocc"]["columns"] == {"ra": "RA_ICRS", "dec": "DE_ICRS", "parallax": "Plx"}
+    assert result.table["Plx"].unit == u.mas
+    assert result.table["Plx"].meta["ucd"] == COLUMNS["parallax"].ucd
+
+
+def test_a_release_that_is_not_stated_is_told(caplog):
+    table = draw(20, seed=24)
+    assembled(table, np.ones(20))
+    assert "do not say which release" in caplog.text
+    caplog.clear()
+    table.meta["release"] = "Gaia DR3"
+    assembled(table, np.ones(20))
+    assert not caplog.text
+
+
+def test_a_result_is_one_line():
+    assert repr(assembled(draw(20, seed=25), np.ones(20))) == "<Membership of 20 stars: It ended.>"

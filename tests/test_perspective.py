@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decocc_vo import ClusterRegion
-from decocc_vo.columns import turns
-from decocc_vo.embedding.perspective import AU_YR, Perspective, fit_perspective
+from decocc_vo.columns import AU_YR, turns
+from decocc_vo.embedding.perspective import Perspective, fit_perspective
 
 VELOCITY = np.array([18.0, -25.0, 38.0])  # km/s: east, north, outward at the centre
 CENTRES = [(66.75, 15.87), (120.0, -35.0), (10.0, 0.0), (200.0, 84.0), (300.0, -82.0), (359.5, 55.0)]

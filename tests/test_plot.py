@@ -14,6 +14,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from numpy.testing import assert_allclose, assert_array_equal
 
+from decocc_vo.columns import astrometry
 from decocc_vo.exceptions import InputError, ServiceError
 from decocc_vo.plot import plot_cmd, plot_parallax, plot_proper_motions, plot_sky, plot_summary, save_plots
 from decocc_vo.region import ClusterRegion
@@ -47,7 +48,8 @@ def make_result(n_members=60, n_field=400, *, found=True, photometry=("phot_g_me
     for name, low, high in zip(photometry, (8, 0.2), (20, 2.5), strict=False):
         stars[name] = rng.uniform(low, high, n).astype(np.float32)
     stars["membership_prob"] = np.where(member & found, rng.uniform(0.5, 1, n), 0.0).astype(np.float32)
-    row = {"name": "NGC 1", **MEAN, "pmra_dispersion": 0.2, "pmdec_dispersion": 0.2, "parallax_dispersion": 0.2}
+    row = {"name": "NGC 1", "ra": CENTRE.ra.deg, "dec": CENTRE.dec.deg, **MEAN}
+    row |= {"pmra_dispersion": 0.2, "pmdec_dispersion": 0.2, "parallax_dispersion": 0.2}
     summary = Table(rows=[{**row, "release": "Gaia DR3"}])
     return SimpleNamespace(table=stars, summary=summary if found else summary[:0])
 
@@ -75,7 +77,10 @@ def test_members_over_field_coloured_by_probability(plot, x, y):
     ax = plot(result)
     field, members, colours = drawn(ax)
     order = np.argsort(np.asarray(result.table["membership_prob"])[:60], kind="stable")
-    want = np.array([result.table[x].tolist(), result.table[y].tolist()]).T
+    values = {name: np.array(result.table[name].tolist()) for name in (x, y)}
+    if plot is plot_proper_motions:  # in the axes at the cluster's centre
+        values = dict(zip((x, y), astrometry(result.table, (CENTRE.ra.deg, CENTRE.dec.deg))[0].T, strict=False))
+    want = np.array([values[x], values[y]]).T
     assert_allclose(members, want[:60][order], rtol=1e-6)
     assert_allclose(colours, np.asarray(result.table["membership_prob"])[:60][order])
     assert_allclose(field, want[60:], rtol=1e-6)
@@ -284,3 +289,36 @@ def test_real_fields(field, name):
     figure = plot_summary(SimpleNamespace(table=stars, summary=Table()))
     figure.canvas.draw()
     assert len(drawn(figure.axes[1])[0]) == np.isfinite(np.ma.filled(stars["pmra"], np.nan)).sum()
+
+
+def test_near_a_pole_the_members_are_one_clump():
+    rng = np.random.default_rng(5)
+    longitude = rng.uniform(0, 2 * np.pi, 100)
+    stars = Table({"ra": np.degrees(longitude), "dec": 90 - rng.uniform(0.01, 0.1, 100), "parallax": np.full(100, 2.0)})
+    # One motion of 10 mas/yr towards RA 90, in the axes of each star.
+    stars["pmra"], stars["pmdec"] = 10 * np.cos(longitude), -10 * np.sin(longitude)
+    stars["membership_prob"] = 0.9
+    summary = Table(rows=[{"name": "Polar", "ra": 0.0, "dec": 90.0, "release": "x"}])
+    _, members, _ = drawn(plot_proper_motions(SimpleNamespace(table=stars, summary=summary)))
+    assert np.ptp(members, axis=0).max() < 0.1
+
+
+def test_a_stray_star_does_not_shrink_the_sky():
+    result = make_result()
+    before = plot_sky(result, region=REGION).get_xlim()
+    result.table["dec"][-1] += 20
+    assert_allclose(plot_sky(result, region=REGION).get_xlim(), before, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda r: plot_sky(r, region="here"), "'region' must be a ClusterRegion"),
+        (lambda r: save_plots(r, 5), "'folder' must be"),
+        (lambda r: save_plots(r, "plots", formats=5), "'formats'"),
+        (lambda r: save_plots(r, "plots", formats=[]), "'formats' names no format"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(call, told):
+    with pytest.raises(InputError, match=told):
+        call(make_result())

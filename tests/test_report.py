@@ -163,5 +163,16 @@ def test_wrong_use_is_refused(result, tmp_path):
     assert write_report(result, tmp_path / "report.html", overwrite=True) == tmp_path / "report.html"
     with pytest.raises(InputError, match="'result' must be what fit returned"):
         write_report(result.table, tmp_path / "table.html")
-    with pytest.raises(ServiceError, match="cannot be written"):
+    with pytest.raises(ServiceError, match="no does not exist"):
         write_report(result, tmp_path / "no" / "folder.html")
+
+
+def test_members_of_a_table_of_other_names_are_listed(result):
+    stars = result.table.copy()
+    names = {"ra": "RA_ICRS", "pmra": "mu"}
+    for ours, theirs in names.items():
+        stars.rename_column(ours, theirs)
+    stars.meta["decocc"] = {**stars.meta["decocc"], "columns": names}
+    cells = ET.fromstring(render_report(replace(result, table=stars))).iter(f"{XHTML}th")
+    header = [" ".join(cell.itertext()) for cell in cells]
+    assert {"ra", "pmra"} <= {text.split()[0] for text in header if text.strip()}

@@ -18,7 +18,7 @@ from decocc_vo.region import ClusterRegion
 from decocc_vo.samp import client as samp_client
 from decocc_vo.samp import hub_running, overlay_script, send_script, send_table, start_hub
 from decocc_vo.samp._matching import TableBook, url_key
-from decocc_vo.samp.sending import member_rows, table_key
+from decocc_vo.samp.sending import _center, member_rows, table_key
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyvo.samp.SAMPWarning")
 
@@ -295,3 +295,16 @@ def test_a_script_reaches_aladin_in_pieces(hub, monkeypatch):
     scripts = [params["script"] for _, params in aladin.messages]
     assert "\n".join(scripts).splitlines() == [f"draw circle({i},0,1)" for i in range(8)]
     assert len(scripts) == 3
+
+
+def test_a_table_of_other_names_is_drawn_and_pointed_at(result):
+    stars = result.table.copy()
+    names = {"ra": "RA_ICRS", "dec": "delta"}
+    for ours, theirs in names.items():
+        stars.rename_column(ours, theirs)
+    stars.meta["decocc"] = {**stars.meta["decocc"], "columns": names}
+    assert overlay_script(stars) == overlay_script(result.table)
+    rows = member_rows(stars)
+    assert _center(stars, rows, None) == pytest.approx(_center(result.table, rows, None))
+    with pytest.raises(InputError, match="'table' has no positions"):
+        overlay_script(stars["source_id", "membership_prob"])

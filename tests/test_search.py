@@ -139,6 +139,9 @@ def test_a_group_that_is_everywhere_is_not_the_nearest(monkeypatch):
     weak = fit((0.0, 0.0), 0.05, 30.0, 19.0)
     assert _nearest_first([cluster, weak])[0] is cluster
     assert _nearest_first([cluster, fit((0.0, 0.0), 0.05, 30.0, 21.0)])[1] is cluster
+    # A cluster that fills the region is not behind a clump in its middle: neither is surely nearer.
+    filling, clump = fit((0.1, 0.0), 0.8, 34.0, 65.0), fit((0.02, 0.0), 0.1, 17.0, 20.0)
+    assert _nearest_first([filling, clump])[0] is filling
 
 
 def test_the_other_cluster_first_in_a_region_around_it(both):

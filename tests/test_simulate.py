@@ -8,7 +8,7 @@ from astropy.table import Table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decocc_vo import ClusterRegion, InputError
+from decocc_vo import RELEASES, ClusterRegion, InputError
 from decocc_vo.columns import ASTROMETRY, CORRELATIONS, floats
 from decocc_vo.simulate import (
     SimulatedCluster,
@@ -292,6 +292,16 @@ def test_impossible_clusters_are_refused(wrong):
         cluster(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [({"binaries": 5.0}, "'binaries' is a fraction"), ({"giants": -0.1}, "'giants' is a fraction")]
+    + [({name: -1.0}, "must not be negative") for name in ("dispersion", "error_scale")],
+)
+def test_fractions_and_widths_are_checked(wrong, told):
+    with pytest.raises(InputError, match=told):
+        cluster(**wrong)
+
+
 def test_unknown_profiles_are_refused():
     with pytest.raises(InputError, match="'profile' must be plummer, king or powerlaw, not 'gauss'"):
         cluster(profile="gauss")
@@ -333,3 +343,28 @@ def test_a_wide_field_reaches_its_edge():
     region = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 30 * u.deg)
     sky = SkyCoord(*(floats(simulate_field(region, 3000)[name]) for name in ("ra", "dec")), unit="deg")
     assert 29.5 < sky.separation(region.center).deg.max() <= 30
+
+
+def test_members_have_the_zero_point_of_the_fields_release(field):
+    stars = Table(field, copy=True)
+    stars.meta |= {"release": "Gaia DR2", "release_key": "gaia_dr2"}
+    one, other = (members(inject_cluster(s, REGION, cluster(50), seed=1)) for s in (field, stars))
+    np.testing.assert_allclose(other["parallax"], one["parallax"] + RELEASES["gaia_dr2"].zero_point_value)
+
+
+def test_a_region_that_is_elsewhere_is_refused(field):
+    with pytest.raises(InputError, match="is not where the stars are"):
+        inject_cluster(field, ClusterRegion.from_text("10 60", "20arcmin"), cluster(50))
+
+
+def test_a_star_on_the_other_side_of_the_sky_is_no_footprint(field):
+    stars = Table(field, copy=True)
+    stars["ra"][0], stars["dec"][0] = (stars["ra"][0] + 180) % 360, -stars["dec"][0]
+    assert len(members(inject_cluster(stars, REGION, cluster(50)))) == 50
+
+
+def test_what_is_no_cluster_or_no_number_is_refused(field):
+    with pytest.raises(InputError, match="'cluster' must be a SimulatedCluster"):
+        inject_cluster(field, REGION, "a cluster")
+    with pytest.raises(InputError, match="'n_stars' must be a positive integer"):
+        simulate_field(REGION, 0)

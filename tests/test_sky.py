@@ -4,10 +4,11 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.table import Table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decocc_vo.columns import turns, unit_vectors
+from decocc_vo.columns import astrometry, footprint_radius, stray, turns, unit_vectors
 
 PLACES = st.tuples(st.floats(0, 360), st.floats(-90, 90))
 
@@ -41,3 +42,22 @@ def test_lengths_and_handedness_stay(place, centre):
 def test_at_the_centre_nothing_turns():
     turn = turns(np.array([123.456, 123.456 + 1e-12]), np.array([-65.4321, -65.4321]), (123.456, -65.4321))
     np.testing.assert_allclose(turn, np.tile(np.eye(2), (2, 1, 1)), atol=1e-12)
+
+
+def test_astrometry_is_that_of_one_place():
+    motions = {"pmra": [1.0, 0.0], "pmdec": [0.0, 1.0], "parallax": [2.0, 3.0]}
+    stars = Table({"ra": [0.0, 90.0], "dec": [89.9, 89.9], **motions})
+    values, turn = astrometry(stars, (0.0, 90.0))
+    # Both move to the east of the star at RA 0, seen from the pole; the second one is a quarter of a turn away.
+    np.testing.assert_allclose(values, [[1, 0, 2], [-1, 0, 3]], atol=1e-5)
+    np.testing.assert_allclose(turn @ turn.transpose(0, 2, 1), np.tile(np.eye(3), (2, 1, 1)), atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [30, 400, 5000])
+def test_stray_stars_do_not_belong_to_the_footprint(n):
+    radius = np.sqrt(np.linspace(0, 1, n))
+    assert not stray(radius).any()
+    assert footprint_radius(radius) == pytest.approx(1, abs=0.02)
+    spoilt = np.append(radius, 80.0)
+    assert np.flatnonzero(stray(spoilt)).tolist() == [n]
+    assert footprint_radius(spoilt) == pytest.approx(1, abs=0.05)

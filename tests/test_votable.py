@@ -418,6 +418,14 @@ def test_empty_tables(tmp_path, ending):
     assert back["source_id"].dtype == np.int64
 
 
+@needs_stilts
+def test_stilts_sees_a_table_without_rows(tmp_path):
+    write_votable(result_table()[:0], tmp_path / "none.vot")
+    command = ["stilts", "tpipe", f"in={tmp_path}/none.vot", "omode=count"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert "rows: 0" in told
+
+
 def test_real_field(tmp_path, field):
     stars = field("melotte25_hipparcos2")
     write_votable(stars, tmp_path / "hyades.vot")
@@ -474,3 +482,25 @@ def test_files_that_cannot_be_read(tmp_path, ending):
     (tmp_path / f"bad.{ending}").write_text("no table\n")
     with pytest.raises((InputError, ServiceError), match="'path'"):
         read_table(tmp_path / f"bad.{ending}")
+
+
+def test_columns_of_other_names_are_what_the_fit_took_them_for():
+    stars = Table({"alpha": [1.0], "DE_ICRS": [2.0], "Plx": [3.0]}, meta={"decocc": {"columns": {"ra": "alpha"}}})
+    fields = {field.name: field for field in to_votable(stars).get_first_table().fields}
+    assert [fields[name].ref for name in stars.colnames] == ["ICRS"] * 3
+    assert [fields[name].ucd for name in stars.colnames] == [COLUMNS[n].ucd for n in ("ra", "dec", "parallax")]
+    assert str(fields["Plx"].unit) == "mas"
+
+
+@pytest.mark.parametrize(
+    ("epoch", "stands"), [("J2016.0", "J2016.0"), (2015.5, "J2015.5"), (np.nan, None), ("?", None)]
+)
+def test_an_epoch_is_a_year_or_is_not_told(epoch, stands):
+    stars = Table({"ra": [1.0]}, meta={"ref_epoch": epoch})
+    assert to_votable(stars).resources[0].coordinate_systems[0].epoch == stands
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_keys_of_meta_need_not_be_text(tmp_path, ending):
+    write_table(Table({"ra": [1.0]}, meta={1: "x"}), tmp_path / f"stars.{ending}")
+    assert "x" in {str(value) for value in read_table(tmp_path / f"stars.{ending}").meta.values()}

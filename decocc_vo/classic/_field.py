@@ -6,12 +6,10 @@ from dataclasses import asdict, dataclass
 import astropy.units as u
 import numpy as np
 
-from .._groups import EVIDENCE
-from ..columns import floats, parallax_zero_point, requires
+from ..columns import astrometry, floats, parallax_zero_point, requires
 from ..membership import Candidate, assemble
 from ..region import ClusterRegion, usable_stars
 
-_MOTION = "pmra", "pmdec", "parallax"
 FEWEST = 20  # stars under which no field can be told from a cluster
 
 
@@ -20,7 +18,8 @@ class Field:
     """
     A table of stars as the methods see it: the usable rows in canonical order, as float64 arrays of shape (n,).
 
-    ``pmra``, ``pmdec`` in mas/yr, ``parallax`` in mas, ``xi``, ``eta`` and ``radius`` in arcmin.
+    ``pmra``, ``pmdec`` in mas/yr, in the axes at the region's centre, ``parallax`` in mas, ``xi``, ``eta`` and
+    ``radius`` in arcmin.
     """
 
     table: object
@@ -45,10 +44,11 @@ class Field:
         """
         began = time.perf_counter()
         stars, region, used = usable_stars(table, region, columns, FEWEST)
+        centre = region.ra_deg, region.dec_deg
         if usable is not None:
-            used = used[usable(*(floats(stars[name])[used] for name in _MOTION))]
+            used = used[usable(*astrometry(stars[used], centre)[0].T)]
             requires(stars, used, FEWEST)
-        motion = [floats(stars[name])[used] for name in _MOTION]
+        motion = astrometry(stars[used], centre)[0].T
         xi, eta = region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])
         radius = float(region.radius.to_value(u.arcmin))
         return cls(table, stars, region, used, *motion, xi, eta, radius, columns, began)
@@ -66,43 +66,19 @@ class Field:
         return np.arcsinh((x - middle) / np.where(scale > 0, scale, 1.0))
 
     def membership(self, method, config, candidates, group, stop_reason, **diagnostics):
-        """Put the candidates, and the group of every star, into a `Membership`."""
+        """Put candidates, as of `~decocc_vo._groups.group_candidates`, and the stars' groups into a `Membership`."""
         return assemble(
             self.table,
             self.stars,
             self.region,
             self.used,
-            candidates,
+            [Candidate(*candidate) for candidate in candidates],
             group=np.asarray(group, np.int16),
             method=method,
             stop_reason=stop_reason,
             settings={k: str(v) if isinstance(v, u.Quantity) else v for k, v in asdict(config).items()},
             zero_point=parallax_zero_point(self.stars[self.used]),
             columns=self.columns,
+            calibrated=False,
             diagnostics={**diagnostics, "seconds": time.perf_counter() - self.began},
         )
-
-
-def group_candidates(labels, strength, evidence):
-    """
-    The groups that hold as clusters, the one with the most evidence first, or the one that came closest.
-
-    Parameters
-    ----------
-    labels : `~numpy.ndarray`
-        Group of each star, shape (n,).
-    strength : `~numpy.ndarray`
-        Membership of each star in its own group, shape (n,).
-    evidence : dict of int to float
-        Evidence for each group in nats, from `~decocc_vo._groups.pick_group`.
-
-    Returns
-    -------
-    candidates : list of Candidate
-    """
-    ranked = sorted(evidence, key=evidence.get, reverse=True)
-    listed = [group for group in ranked if evidence[group] >= EVIDENCE] or ranked[:1]
-    return [
-        Candidate(np.where(labels == group, strength, 0.0), evidence[group], evidence[group] >= EVIDENCE)
-        for group in listed
-    ]

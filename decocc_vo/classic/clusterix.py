@@ -7,7 +7,6 @@ import numpy as np
 
 from .. import _groups
 from ..exceptions import InputError
-from ..membership import Candidate
 from ._field import Field
 
 __all__ = ["Clusterix", "density_bandwidth"]
@@ -118,14 +117,20 @@ class Clusterix:
         part = speed <= limit
         r = np.hypot(field.xi, field.eta)
         sky = np.hypot(*_groups.footprint_grid(field.xi, field.eta))
-        bandwidth = self._value("bandwidth", u.mas / u.yr) or density_bandwidth(pm[part & (r < 0.5 * field.radius)])
+        within = pm[part & (r < 0.5 * field.radius)]
+        if len(within) < 3:
+            name = "region" if self.pm_limit is None else "pm_limit"
+            msg = f"{name!r} leaves {len(within)} stars in the inner half of the region, too few for a density"
+            raise InputError(msg)
+        bandwidth = self._value("bandwidth", u.mas / u.yr) or density_bandwidth(within)
         inner = self._value("inner_radius", u.arcmin)
         trials = [inner] if inner is not None else [f * field.radius for f in _INNER]
         areas = [a for a in (_Areas.of(radius, r, sky, part) for radius in trials) if a is not None]
         if not areas:
+            name = "inner_radius" if inner is not None else "pm_limit" if self.pm_limit is not None else "table"
             msg = (
-                "'inner_radius' leaves no field area, or hardly a star in one of the areas; "
-                f"the region's radius is {field.radius:.4g} arcmin: take a smaller one, or a larger region"
+                f"{name!r} leaves hardly a star, or no sky, in the cluster area or in the field area around it; "
+                f"the region's radius is {field.radius:.4g} arcmin, and {part.sum()} stars take part"
             )
             raise InputError(msg)
         grid = _Grid.over(pm[part], bandwidth)
@@ -149,7 +154,7 @@ class Clusterix:
         return field.membership(
             "clusterix",
             self,
-            [Candidate(probability, evidence, found)],
+            [(probability, evidence, found)],
             np.where(found & (probability >= 0.5), 0, -1),
             sentence,
             inner_radius_arcmin=area.radius,
@@ -248,9 +253,6 @@ def density_bandwidth(pm):
     """
     from scipy.spatial.distance import pdist, squareform
 
-    if len(pm) < 3:
-        msg = "'region' holds hardly a star in its inner half; is its centre right?"
-        raise InputError(msg)
     if len(pm) > _BANDWIDTH_STARS:
         pm = pm[np.linspace(0, len(pm) - 1, _BANDWIDTH_STARS).astype(int)]
     low, high = np.quantile(pm, [0.25, 0.75], axis=0)

@@ -1,6 +1,6 @@
 """Density-based clustering of proper motions and parallaxes: HDBSCAN and DBSCAN."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Real
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from .. import _groups
 from ..exceptions import InputError
 from ..membership import check_integer, check_seed
-from ._field import Field, group_candidates
+from ._field import Field
 
 __all__ = ["DensityClassifier", "dbscan_epsilon"]
 
@@ -66,7 +66,7 @@ class DensityClassifier:
 
     def __post_init__(self):
         check_seed(self.seed)
-        if self.method not in _MIN_SAMPLES:
+        if not isinstance(self.method, str) or self.method not in _MIN_SAMPLES:
             msg = f"'method' must be 'hdbscan' or 'dbscan', not {self.method!r}"
             raise InputError(msg)
         if self.engine not in ("scikit-learn", "fast-hdbscan"):
@@ -75,9 +75,15 @@ class DensityClassifier:
         if self.min_samples is not None:
             check_integer("min_samples", self.min_samples, 2)
         check_integer("min_cluster_size", self.min_cluster_size, 5)
-        if self.epsilon is not None and not (isinstance(self.epsilon, Real) and 0 < self.epsilon < np.inf):
+        number = isinstance(self.epsilon, Real) and not isinstance(self.epsilon, bool)
+        if self.epsilon is not None and not (number and 0 < self.epsilon < np.inf):
             msg = f"'epsilon' must be a positive number, not {self.epsilon!r}"
             raise InputError(msg)
+        others = ("epsilon",) if self.method == "hdbscan" else ("min_cluster_size", "engine")
+        for item in fields(self):
+            if item.name in others and getattr(self, item.name) != item.default:
+                msg = f"'{item.name}' is no setting of {self.method}; leave it out"
+                raise InputError(msg)
 
     def fit(self, table, region=None, columns=None):
         """
@@ -115,7 +121,7 @@ class DensityClassifier:
         return field.membership(
             self.method,
             self,
-            group_candidates(labels, strength, pick.evidence),
+            _groups.group_candidates(labels, strength, pick.evidence),
             labels,
             f"Groups of {self.method.upper()}: {labels.max() + 1}. {pick.sentence}",
             picked=pick.sentence,

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import _groups
 from ..membership import check_integer, check_seed
-from ._field import Field, group_candidates
+from ._field import Field
 
 __all__ = ["KMeansClassifier"]
 
@@ -78,7 +78,7 @@ class KMeansClassifier:
         return field.membership(
             "kmeans",
             self,
-            group_candidates(labels, np.ones(len(labels)), pick.evidence),
+            _groups.group_candidates(labels, np.ones(len(labels)), pick.evidence),
             labels,
             f"Groups of K-Means: {len(set(labels.tolist()))}. {pick.sentence}",
             picked=pick.sentence,

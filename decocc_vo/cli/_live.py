@@ -3,8 +3,7 @@
 import os
 import sys
 
-from ..exceptions import InputError
-from ._methods import PRESETS, make_method
+from ._methods import make_method
 from ._sources import keep_compiled, mapping
 
 NAME = "live"
@@ -34,7 +33,6 @@ def add_arguments(parser):
     parser.add_argument(
         "--columns", type=mapping, metavar="NAME=YOURS,...", help="names of the tables' columns: pmra=pmRA,parallax=plx"
     )
-    parser.add_argument("--preset", choices=PRESETS, default="default", help="thesis: the published recipe of DECOCC")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default: 0)")
     parser.add_argument(
         "--compilation-cache", metavar="DIR", help="folder in which JAX keeps compiled programs for the next run"
@@ -43,14 +41,11 @@ def add_arguments(parser):
 
 def run(options):
     """Run the command; returns the exit code."""
-    if options.preset == "thesis":
-        msg = "'preset' thesis cannot start from a selection; leave it out"
-        raise InputError(msg)
     from ..samp import LiveSession
 
     keep_compiled(options)
     session = LiveSession(
-        make_method("decocc", options.preset, options.seed).fit,
+        make_method(seed=options.seed).fit,
         selection=options.selection,
         hub=options.hub,
         client=options.send,

@@ -121,6 +121,18 @@ def _failed(options, error, code):
     return code
 
 
+class _Notes(logging.Handler):
+    """Keeps the warnings for the result, where they stand also with ``--quiet``."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.notes = []
+
+    def emit(self, record):
+        """Keep one warning, as it was shown."""
+        self.notes.append(record.getMessage())
+
+
 @contextlib.contextmanager
 def _talking(options):
     """While a command runs, notes and warnings go to stderr, a line each; what is on stdout is the result alone."""
@@ -128,18 +140,22 @@ def _talking(options):
     from astropy import log as libraries  # pyvo's, too
 
     logger = logging.getLogger("decocc_vo")
-    level = logging.DEBUG if options.debug else logging.ERROR if options.quiet else logging.WARNING
+    level = logging.DEBUG if options.debug else logging.WARNING
     handler = logging.StreamHandler()
+    handler.setLevel(logging.ERROR if options.quiet else logging.NOTSET)
+    kept = _Notes()
+    options.notes = kept.notes
     handler.setFormatter(logging.Formatter("decocc-vo: %(message)s"))
     notes = logging.getLogger("decocc_vo.cli")  # what the commands tell while they run
     before = logger.level, notes.level, logger.propagate
     theirs = libraries.level, libraries.handlers[:]
     libraries.handlers[:] = [handler]
-    libraries.setLevel(logging.INFO if options.debug else max(level, logging.WARNING))
+    libraries.setLevel(logging.INFO if options.debug else logging.WARNING)
     logger.addHandler(handler)
+    logger.addHandler(kept)
     logger.setLevel(level)
     logger.propagate = False
-    notes.setLevel(min(level, logging.INFO) if not options.quiet else level)
+    notes.setLevel(min(level, logging.INFO))
 
     def show(message, category, filename, lineno, file=None, line=None):
         logger.warning("%s", " ".join(str(message).split()))
@@ -152,6 +168,7 @@ def _talking(options):
         libraries.setLevel(theirs[0])
         libraries.handlers[:] = theirs[1]
         logger.removeHandler(handler)
+        logger.removeHandler(kept)
         logger.propagate = before[2]
         logger.setLevel(before[0])
         notes.setLevel(before[1])

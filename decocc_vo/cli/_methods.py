@@ -64,4 +64,4 @@ def make_method(method="decocc", preset="default", seed=0, **settings):
         return Clusterix()
     from ..classic.density import DensityClassifier
 
-    return DensityClassifier(method=method)
+    return DensityClassifier(method=method, seed=seed)

@@ -2,11 +2,8 @@
 
 import logging
 import sys
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import numpy as np
 
 from ..exceptions import DecoccError, InputError, ServiceError
 from ._interrupt import fitting
@@ -43,7 +40,9 @@ def add_arguments(parser):
     add_region_arguments(parser)
     source = parser.add_argument_group("stars")
     source.add_argument(
-        "--stars", metavar="FILE", help="FITS, VOTable, ECSV, CSV or Parquet; the region is then the table's footprint"
+        "--stars",
+        metavar="FILE",
+        help="FITS, VOTable, ECSV, CSV or Parquet; the region is then the table's footprint, about TARGET if in it",
     )
     source.add_argument(
         "--columns", type=mapping, metavar="NAME=YOURS,...", help="names of the file's columns: pmra=pmRA,parallax=plx"
@@ -97,6 +96,9 @@ def run(options):
     _rehearse(options, stars)
     with fitting(NAME):
         result = _fit(method, stars, region, inside)
+    log.debug("diagnostics: %s", result.diagnostics)
+    if options.notes:
+        result.table.meta["decocc"]["notes"] = list(options.notes)
     files, sent, refusal = [], [], None
     try:
         for written in _write(options, result, region):
@@ -105,7 +107,7 @@ def run(options):
     except (DecoccError, OSError) as error:  # what was found is shown all the same
         refusal = error
     if options.format == "json":
-        print(as_json(result, region, stars, files))
+        print(as_json(result, region, stars, files, options.notes))
     else:
         print(as_text(result, region, stars, sys.stdout.encoding))
         for label, paths in (
@@ -183,20 +185,11 @@ def _check_hub(options):
 
 def _fit(method, stars, region, inside):
     """Fit the stars of the region; those of a file that lie outside come back masked, like all that are not used."""
-    if inside is None or inside.all():
+    if inside is None:
         return method.fit(stars, region)
-    result = method.fit(stars[inside], region)
-    from ..columns import RESULTS, describe
-    from ..membership import make_room
+    from ..membership import with_rows_outside
 
-    table, outside = make_room(stars), int(np.count_nonzero(~inside))
-    for column in (result.table[name] for name in RESULTS):
-        table[column.name] = np.ma.masked_all(len(stars), column.dtype)
-        table[column.name][inside] = column
-        describe(table[column.name])
-    unused = {"stars_not_used": result.diagnostics["stars_not_used"] + outside}
-    table.meta = {**result.table.meta, "decocc": {**result.table.meta["decocc"], **unused}}
-    return replace(result, table=table, diagnostics={**result.diagnostics, **unused})
+    return with_rows_outside(method.fit(stars[inside], region), stars, inside)
 
 
 def _write(options, result, region):

@@ -8,6 +8,12 @@ import numpy as np
 __all__ = ["as_json", "as_text"]
 
 _OTHERS = 5  # candidates that the text lists
+_NOT_USED = {
+    "missing": "with a value missing",
+    "repeated": "of a star that was there",
+    "outside": "outside the region",
+    "other": "that the method cannot use",
+}
 
 
 def as_text(result, region, stars, encoding="utf-8"):
@@ -63,15 +69,18 @@ def _cluster(row, stars, facts):
     """Lines on the cluster itself."""
     from astropy.coordinates import SkyCoord
 
+    from ..columns import conform
+
     center = SkyCoord(row["ra"], row["dec"], unit="deg")
     sexagesimal = center.to_string("hmsdms", precision=0)
     lines = [
         _line("centre", f"{row['ra']:.4f} {row['dec']:+.4f} deg ({sexagesimal}, ICRS)"),
         _line("members", f"{row['n_members']} with p >= 0.5; {row['n_expected']:.1f} expected (sum of p)"),
     ]
+    known = conform(stars)
     for name, unit in (("pmra", "mas/yr"), ("pmdec", "mas/yr"), ("parallax", "mas")):
         spread = f"dispersion {_rounded(row[f'{name}_dispersion'], row[f'{name}_error'])}"
-        spread += _errors_told(f"{name}_error", stars.colnames)
+        spread += _errors_told(f"{name}_error", known)
         value, error = _rounded(row[name], row[f"{name}_error"]), _rounded(row[f"{name}_error"], row[f"{name}_error"])
         lines.append(_line(name, f"{value} ± {error} {unit}; {spread}"))
     if np.ma.is_masked(row["distance"]):
@@ -86,15 +95,19 @@ def _cluster(row, stars, facts):
     lines.append(_line("r50", f"{_significant(row['r50'])} deg, half of the members within"))
     if not np.ma.is_masked(row["significance"]):
         lines.append(_line("significance", f"{row['significance']:.1f} nats"))
-    lines.append(_line("estimated", f"purity {row['purity']:.2f}, completeness {row['completeness']:.2f} at p >= 0.5"))
+    if not np.ma.is_masked(row["purity"]):
+        rates = f"purity {row['purity']:.2f}, completeness {row['completeness']:.2f} at p >= 0.5"
+        lines.append(_line("estimated", rates))
     return lines
 
 
-def _errors_told(name, there):
+def _errors_told(name, stars):
     """Whether errors are taken out of a dispersion, and which."""
-    if name in there:
+    from ..columns import magnitudes, values_or_nan
+
+    if np.any(values_or_nan(stars, name) > 0):
         return " intrinsic"
-    if {"phot_g_mean_mag", "hp_mag"} & set(there):
+    if np.any(np.isfinite(magnitudes(stars))):
         return " intrinsic, by the errors usual at the magnitudes"
     return " with the errors, which the table lacks"
 
@@ -121,8 +134,10 @@ def _method(facts):
 
 
 def _counts(facts):
-    unused = facts["stars_not_used"]
-    return f"{facts['stars_used']} used" + (f", {unused} not (masked in the table)" if unused else "")
+    if not facts["stars_not_used"]:
+        return f"{facts['stars_used']} used"
+    why = ", ".join(f"{number} {_NOT_USED[reason]}" for reason, number in facts["not_used"].items())
+    return f"{facts['stars_used']} used, {facts['stars_not_used']} not ({why}), which are masked in the table"
 
 
 def _release(stars):
@@ -146,12 +161,13 @@ def _significant(value, digits=3):
     return f"{value:.{max(digits - 1 - math.floor(math.log10(value)), 0)}f}"
 
 
-def as_json(result, region, stars, files):
+def as_json(result, region, stars, files, notes=()):
     """
     The whole result but the table, as JSON; missing values are null, and never NaN.
 
     Keys: ``found``, ``summary`` (null without a cluster), ``candidates``, ``units`` of both, ``region``, ``stars``
-    (source, release, epoch, query, counts), ``stop_reason``, ``diagnostics``, ``files`` written.
+    (source, release, epoch, query, counts), ``stop_reason``, ``diagnostics``, ``files`` written, and ``notes``, the
+    warnings of the run.
     """
     facts, meta = result.diagnostics, stars.meta
     text = {
@@ -171,6 +187,7 @@ def as_json(result, region, stars, files):
         "stop_reason": facts["stop_reason"],
         "diagnostics": facts,
         "files": files,
+        "notes": list(notes),
     }
     return json.dumps(_plain(text), indent=2, allow_nan=False)
 

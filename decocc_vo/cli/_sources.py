@@ -27,7 +27,9 @@ def add_region_arguments(parser):
     group = parser.add_argument_group("region")
     group.add_argument("--center", metavar="'RA DEC'", help="ICRS centre: '66.725 15.867' or '04 26 54 +15 52 00'")
     group.add_argument(
-        "--radius", metavar="ANGLE", help="radius with its unit: 60arcmin, 1.5deg (default: 1.5 times the catalogued)"
+        "--radius",
+        metavar="ANGLE",
+        help="radius with its unit: 60arcmin, 1.5deg (default: 1.5 times the catalogued, at least 15arcmin)",
     )
 
 
@@ -125,21 +127,23 @@ def _check_target(options):
         raise InputError(msg)
 
 
-def _check_name(target, footprint):
-    """Tell where a cluster of this name is known to be elsewhere than the stars are; other names are labels."""
+def _place_of(target, footprint):
+    """Where a cluster of this name is, if that is among the stars; other names are labels."""
     from ..region import ClusterRegion
 
     try:
         known = ClusterRegion.from_name(target, footprint.radius, False)
     except InputError:
-        return
-    if known.center.separation(footprint.center) > 2 * footprint.radius:
+        return None
+    apart = known.center.separation(footprint.center)
+    if apart > 2 * footprint.radius:
         log.warning(
             "%s is known at %s, and the file's stars are not there: %s",
             target,
             known.center.to_string(),
             footprint.center.to_string(),
         )
+    return known.center if apart <= footprint.radius else None
 
 
 def find_region(options):
@@ -202,32 +206,24 @@ def _stars_of_file(options):
             raise InputError(msg)
     _check_target(options)
     stars = read_stars(options.stars, options.columns, options.release)
-    if stars.meta["release_key"] == "unknown":
-        log.warning(
-            "%s does not say which release its stars are from: no zero point is taken off their parallaxes, and the "
-            "distance may be wrong; say --release gaia_dr3, or which it is",
-            Path(options.stars).name,
-        )
     name = options.target or Path(options.stars).name.partition(".")[0]
     known = conform(stars)
     usable = known[usable_rows(known)]
     if len(usable) < 3:  # no footprint; the method says how many it needs
         return stars, None, None
     footprint = ClusterRegion.from_table(usable, name)
-    _check_name(options.target, footprint)
-    if options.center is None and options.radius is None:
-        return stars, footprint, None
-    if options.center is None:
-        region = ClusterRegion(footprint.center, options.radius, name)
-    elif options.radius is None:
-        region = ClusterRegion.from_text(options.center, footprint.radius, name)
-        if region.center.separation(footprint.center) > 2 * footprint.radius:
+    center = _place_of(options.target, footprint)
+    if options.center is not None:
+        center = ClusterRegion.from_text(options.center, footprint.radius, name).center
+    if options.radius is None:
+        if center is None:
+            return stars, footprint, None
+        apart = center.separation(footprint.center)
+        if apart > 2 * footprint.radius:
             msg = f"'center' {options.center} is not where the file's stars are: {footprint}"
             raise InputError(msg)
-        reach = region.center.separation(footprint.center) + footprint.radius
-        return stars, ClusterRegion(region.center, reach, name), None
-    else:
-        region = ClusterRegion.from_text(options.center, options.radius, name)
+        return stars, ClusterRegion(center, apart + footprint.radius, name), None
+    region = ClusterRegion(center or footprint.center, options.radius, name)
     inside = region.contains(known["ra"], known["dec"])
     if not inside.any():
         msg = f"'center' and 'radius' hold no star of the file: {region}; its stars are in {footprint}"

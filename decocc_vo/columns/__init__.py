@@ -5,15 +5,27 @@ Every column the package reads or writes is described once, in `COLUMNS`, and ev
 `RELEASES`.  `conform` is the door: a table is checked there once against the registry.
 """
 
-from ._door import canonical_order, check_mapping, conform, floats, requires, unused_name, usable_rows
+from ._door import (
+    canonical_order,
+    check_mapping,
+    conform,
+    degrees,
+    floats,
+    registry_names,
+    requires,
+    unused_name,
+    usable_rows,
+)
 from ._errors import correlations, expected_errors, magnitudes, standard_errors
 from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, RESULTS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
-from ._sky import turns, unit_vectors
+from ._sky import AU_YR, astrometry, footprint_radius, stray, turns, unit_vectors
+from ._statements import designated_release, julian_year, stated_release
 from ._zero_point import parallax_zero_point, values_or_nan, zero_point_uncertainty
 
 __all__ = [
     "ASTROMETRY",
+    "AU_YR",
     "COLUMNS",
     "CORRELATIONS",
     "RELEASES",
@@ -21,18 +33,26 @@ __all__ = [
     "ColumnInfo",
     "Release",
     "Service",
+    "astrometry",
     "canonical_order",
     "check_mapping",
     "conform",
     "correlations",
+    "degrees",
     "describe",
+    "designated_release",
     "expected_errors",
     "floats",
+    "footprint_radius",
     "get_release",
+    "julian_year",
     "magnitudes",
     "parallax_zero_point",
+    "registry_names",
     "requires",
     "standard_errors",
+    "stated_release",
+    "stray",
     "turns",
     "unit_vectors",
     "unused_name",

@@ -8,11 +8,20 @@ import numpy as np
 
 from ..exceptions import InputError
 from ._registry import ASTROMETRY, COLUMNS, RESULTS, describe
+from ._statements import designated_release, stated_release
 
 
 def floats(column):
     """Values of a column as float64, NaN where masked."""
-    return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+    with np.errstate(invalid="ignore"):  # whatever lies behind a mask
+        return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+
+
+def degrees(values):
+    """Degrees as float64; NaN where masked. A unit is heeded, plain numbers are degrees."""
+    unit = getattr(values, "unit", None)
+    values = floats(getattr(values, "value", values))
+    return values if unit is None else np.asarray(u.Quantity(values, unit).to_value(u.deg))
 
 
 def _kind(column):
@@ -62,6 +71,11 @@ def _find_names(table, mapping):
             spelling = next((s for s in (info.name, *info.aliases) if s in lower), None)
             if spelling is not None:
                 found[info.name] = lower[spelling]
+    for theirs, count in Counter(found.values()).items():
+        if count > 1:
+            meanings = " and ".join(name for name in found if found[name] == theirs)
+            msg = f"'columns' makes {theirs!r} {meanings}; each column can be one thing only: say which the others are"
+            raise InputError(msg)
     return found
 
 
@@ -115,10 +129,11 @@ def _unit(unit):
     unit = u.Unit(unit)
     if isinstance(unit, u.MagUnit):
         return u.mag
+    text = unit.to_string()
     if isinstance(unit, u.UnrecognizedUnit):
-        text = unit.to_string()
         return u.mag if text.startswith("mag(") else u.Unit(text.replace("year", "yr"))
-    return unit
+    # As another format spells them, such as "degree" in a VOTable, units are others than astropy's of that name.
+    return u.Unit(text, parse_strict="silent") if isinstance(text, str) else unit
 
 
 def _first_text(values):
@@ -151,7 +166,7 @@ def conform(table, columns=None):
     `~astropy.table.Table`
         The known columns but for those that methods add (``membership_prob`` and its like), with unit, UCD and
         description, masked where a value is missing, not finite, or one that no star has, as 1e20: beyond 1e5 mas/yr,
-        1e4 mas and 60 mag; ``table.meta`` is copied.
+        1e4 mas and 60 mag. ``table.meta`` is copied; a release that it does not state is read off Gaia's designations.
 
     Raises
     ------
@@ -186,6 +201,8 @@ def conform(table, columns=None):
         msg = "'table' has no rows; a cluster needs stars"
         raise InputError(msg)
     stars = plain(masked=True, meta=dict(table.meta))
+    if stated_release(table) is None and (release := designated_release(table)) is not None:
+        stars.meta |= {"release": release.name, "release_key": release.key}
     for name, source in found.items():
         stars[name] = _to_registry(table[source], COLUMNS[name], source)
         describe(stars[name])
@@ -204,6 +221,29 @@ def _plain_table(table):
     """The class Table behind a table, found without importing astropy.table here; None where it is no table."""
     bases = (c for c in type(table).__mro__ if c.__module__ == "astropy.table.table" and c.__name__ == "Table")
     return next(bases, None)
+
+
+def registry_names(table, columns=None):
+    """
+    Names of the registry, and those of the columns of a table that are meant.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Stars, or the result of a fit, which says in its provenance how columns were read.
+    columns : mapping of str to str, optional
+        Registry name to the table's own, where they differ; by default what the provenance says.
+
+    Returns
+    -------
+    names : dict of str to str
+        Registry name to the table's own, results included.
+    """
+    if columns is None:
+        provenance = table.meta.get("decocc")
+        said = provenance.get("columns") if isinstance(provenance, Mapping) else None
+        columns = {ours: theirs for ours, theirs in dict(said or {}).items() if theirs in table.colnames}
+    return _find_names(table, columns) | {name: name for name in RESULTS if name in table.colnames}
 
 
 def unused_name(table, name):
@@ -240,18 +280,29 @@ def usable_rows(stars):
     """
     Which rows of a `conform` table can be used: all of `ASTROMETRY` is there, and the star was not seen before.
 
-    Of rows that share a source_id the first in the canonical order counts.
+    Of rows that share a source_id, or all of `ASTROMETRY`, the first in the canonical order counts: a join may have
+    brought a star in more than once, and row numbers are no identifiers.
     """
     good = np.all([~np.ma.getmaskarray(stars[name]) for name in ASTROMETRY], axis=0)
     if "source_id" in stars.colnames:
-        number, known = stars["source_id"].data.data, good & ~np.ma.getmaskarray(stars["source_id"])
-        if len(np.unique(number[known])) < np.sum(known):  # only then does the order matter
-            order = canonical_order(stars)
-            order = order[known[order]]
-            _, first = np.unique(number[order], return_index=True)
-            good[order] = False
-            good[order[first]] = True
+        known = np.flatnonzero(good & ~np.ma.getmaskarray(stars["source_id"]))
+        _keep_first(good, known, stars, np.ma.getdata(stars["source_id"])[known])
+    rows = np.flatnonzero(good)
+    _, place, count = np.unique(floats(stars["ra"])[rows], return_inverse=True, return_counts=True)
+    rows = rows[count[place] > 1]  # few, as a rule
+    _keep_first(good, rows, stars, np.stack([floats(stars[name])[rows] for name in ASTROMETRY], axis=1))
     return good
+
+
+def _keep_first(good, rows, stars, keys):
+    """Of the rows that have one key only the first in the canonical order stays ``good``."""
+    axis = 0 if keys.ndim > 1 else None
+    if len(rows) == 0 or len(np.unique(keys, axis=axis)) == len(rows):  # the order, which takes time, does not matter
+        return
+    order = canonical_order(stars[rows])
+    _, first = np.unique(keys[order], axis=axis, return_index=True)
+    good[rows] = False
+    good[rows[order[first]]] = True
 
 
 def requires(stars, used, minimum):
@@ -259,10 +310,13 @@ def requires(stars, used, minimum):
     if len(used) < minimum:
         missing = [np.ma.getmaskarray(stars[name]) for name in ASTROMETRY]
         lacking = [f"{name} in {rows.sum()}" for name, rows in zip(ASTROMETRY, missing, strict=True) if rows.any()]
-        why = [f"values are missing: {', '.join(lacking)}"] if lacking else []
+        why = [f"values are missing, or no star's (another unit?): {', '.join(lacking)}"] if lacking else []
         repeated = int(np.sum(~np.any(missing, axis=0)) - np.sum(usable_rows(stars)))
         if repeated:
-            why.append(f"'source_id' repeats in {repeated} row{'s' * (repeated != 1)}, and each star counts once")
+            why.append(
+                f"'source_id', or all of the astrometry, repeats in {repeated} row{'s' * (repeated != 1)}, "
+                "and each star counts once"
+            )
         msg = (
             f"'table' has {len(used)} usable star{'s' * (len(used) != 1)} of {len(stars)} rows, "
             f"and at least {minimum} are needed; " + ("; ".join(why) or "take a larger region")

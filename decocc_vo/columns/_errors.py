@@ -3,7 +3,8 @@
 import numpy as np
 
 from ._registry import CORRELATIONS
-from ._zero_point import stated_release, values_or_nan
+from ._statements import stated_release
+from ._zero_point import values_or_nan
 
 __all__ = ["correlations", "expected_errors", "magnitudes", "standard_errors"]
 

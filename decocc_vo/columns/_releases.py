@@ -162,7 +162,7 @@ def get_release(key, argument="survey"):
     Parameters
     ----------
     key : str
-        Key or name: ``"gaia_dr3"``, ``"Gaia DR3"``.
+        Key or name: ``"gaia_dr3"``, ``"Gaia DR3"``, ``"DR3"``.
     argument : str, optional
         What the caller's argument is called, for the messages.
 
@@ -178,7 +178,9 @@ def get_release(key, argument="survey"):
     2016.0
     """
     wanted = "".join(c for c in str(key).lower() if c.isalnum())
-    release = next((r for r in RELEASES.values() if r.key.replace("_", "") == wanted), None)
+    wanted = wanted.replace("earlydatarelease", "edr").replace("datarelease", "dr")
+    names = (wanted, f"gaia{wanted}")  # "DR3" is Gaia's
+    release = next((r for r in RELEASES.values() if r.key.replace("_", "") in names), None)
     if release is None:
         msg = f"{argument!r} {key!r} is not known; choose one of {', '.join(RELEASES)}"
         raise InputError(msg)

@@ -1,8 +1,15 @@
-"""Directions on the sky, and proper motions in the axes of another place."""
+"""Directions on the sky, proper motions in the axes of another place, and how far a field's stars reach."""
 
 import numpy as np
 
-__all__ = ["turns", "unit_vectors"]
+from ._door import floats
+
+__all__ = ["AU_YR", "astrometry", "footprint_radius", "stray", "turns", "unit_vectors"]
+
+AU_YR = 4.740470463
+"""One au a year in km/s: what turns proper motion over parallax into velocity."""
+
+_STRAY = 1.5  # times the radius that holds 95 %, where no field ends; 1.03 in a full circle, 1.2 at most in 62 fields
 
 
 def unit_vectors(lon, lat):
@@ -61,3 +68,70 @@ def turns(ra, dec, centre):
     along = star @ axes.T / np.maximum(1 + star @ middle, 1e-9)[:, None]
     moved = axes - along[:, :, None] * (star + middle)[:, None, :]
     return np.einsum("nij,nkj->nik", moved, _axes(ra, dec))
+
+
+def astrometry(stars, centre):
+    """
+    Motions in the axes of a centre, and parallax.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        As `conform` gives them.
+    centre : tuple of float
+        Right ascension and declination of the centre [deg].
+
+    Returns
+    -------
+    values : `~numpy.ndarray`, shape (n, 3)
+        Motions to the east and to the north [mas/yr], and parallax [mas].
+    turn : `~numpy.ndarray`, shape (n, 3, 3)
+        What turned them: covariances are turned by it, too.
+    """
+    turn = np.tile(np.eye(3), (len(stars), 1, 1))
+    turn[:, :2, :2] = turns(floats(stars["ra"]), floats(stars["dec"]), centre)
+    values = np.stack([floats(stars[name]) for name in ("pmra", "pmdec", "parallax")], axis=1)
+    return np.einsum("nij,nj->ni", turn, values), turn
+
+
+def footprint_radius(distance):
+    """
+    Radius of a field: 99.9 % of the stars are nearer to the centre, but for stray ones far out.
+
+    Parameters
+    ----------
+    distance : `~numpy.ndarray`, shape (n,)
+        Of the stars from the centre.
+
+    Returns
+    -------
+    radius : float
+        In the unit of the distances.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from decocc_vo.columns import footprint_radius
+    >>> round(footprint_radius(np.append(np.sqrt(np.linspace(0, 1, 500)), 90.0)), 2)
+    1.0
+    """
+    inner, outer = np.quantile(distance, [0.95, 0.999])
+    # Beside stray stars the others' footprint is that of a full circle.
+    return float(outer if outer < _STRAY * inner else inner / np.sqrt(0.95))
+
+
+def stray(distance):
+    """
+    Which stars are far outside the field that all others are in.
+
+    Parameters
+    ----------
+    distance : `~numpy.ndarray`, shape (n,)
+        Of the stars from the field's centre.
+
+    Returns
+    -------
+    stray : `~numpy.ndarray` of bool, shape (n,)
+        True beyond 1.5 times the `footprint_radius`.
+    """
+    return distance > _STRAY * footprint_radius(distance)

@@ -5,6 +5,7 @@ import numpy as np
 from ..exceptions import InputError
 from ._door import floats
 from ._releases import get_release
+from ._statements import stated_release
 
 _UNKNOWN = 0.05  # mas
 
@@ -12,15 +13,6 @@ _UNKNOWN = 0.05  # mas
 def values_or_nan(stars, name):
     """Values of a column as float64, NaN where masked or where there is no such column."""
     return floats(stars[name]) if name in stars.colnames else np.full(len(stars), np.nan)
-
-
-def stated_release(stars):
-    """The release that a table's ``meta`` states, or None."""
-    name = stars.meta.get("release_key") or stars.meta.get("release") or stars.meta.get("RELEASE")
-    try:
-        return get_release(name)
-    except InputError:
-        return None
 
 
 def zero_point_uncertainty(release):
@@ -69,6 +61,11 @@ def parallax_zero_point(stars, rule=None, value=0.0):
     zero_point : `~numpy.ndarray`, shape (n,)
         In mas.
 
+    Raises
+    ------
+    InputError
+        If there is no such rule.
+
     Examples
     --------
     >>> from astropy.table import Table
@@ -85,6 +82,9 @@ def parallax_zero_point(stars, rule=None, value=0.0):
         return np.zeros(n)
     if rule == "constant":
         return np.full(n, value)
+    if rule != "lindegren2021":
+        msg = f"'rule' must be lindegren2021, constant or none, not {rule!r}"
+        raise InputError(msg)
     from astropy.coordinates import BarycentricMeanEcliptic, SkyCoord
     from zero_point import zpt
 

@@ -6,8 +6,8 @@ from itertools import chain
 import numpy as np
 
 from .._groups import kmeans
+from ..columns import AU_YR
 from .features import arcsinh_features
-from .perspective import AU_YR
 
 __all__ = ["FIRST", "Peak", "find_peaks", "intrinsic_dispersion", "thin", "thin_apart"]
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .._groups import kmeans
+from ..columns import AU_YR
 from .candidates import intrinsic_dispersion, thin, thin_apart
 from .features import arcsinh_features
 from .mixture import Mixture, Prior, Scores, Stars, fit_mixture, score_stars
 from .padding import AT_A_TIME, bucket, pad, slices
-from .perspective import AU_YR, Perspective, fit_perspective
+from .perspective import Perspective, fit_perspective
 
 __all__ = ["Embedding", "Fit", "again", "evidence", "fit_peak", "refine", "repeat", "significance", "straighten"]
 

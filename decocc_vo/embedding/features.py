@@ -6,11 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
-from ..columns import correlations, expected_errors, floats, magnitudes, standard_errors, turns, values_or_nan
+from ..columns import (
+    astrometry,
+    correlations,
+    expected_errors,
+    floats,
+    footprint_radius,
+    magnitudes,
+    standard_errors,
+    values_or_nan,
+)
 
 __all__ = ["Observables", "arcsinh_features", "observables"]
-
-_STRAY = 1.5  # times the radius that holds 95 %, where no field ends; 1.03 in a full circle, 1.2 at most in 62 fields
 
 
 @dataclass(frozen=True)
@@ -95,23 +102,19 @@ def observables(stars, region, zero_point=0.0):
     ((500, 3), (500, 3, 3))
     """
     ra, dec = floats(stars["ra"]), floats(stars["dec"])
-    x = np.stack([floats(stars["pmra"]), floats(stars["pmdec"]), floats(stars["parallax"]) - zero_point], axis=1)
-    turn = np.tile(np.eye(3), (len(stars), 1, 1))
-    turn[:, :2, :2] = turns(ra, dec, (region.center.ra.deg, region.center.dec.deg))
+    x, turn = astrometry(stars, (region.center.ra.deg, region.center.dec.deg))
+    x[:, 2] -= zero_point
     xy = np.stack(region.offsets(ra, dec), axis=1)
     colour = values_or_nan(stars, "bp_rp")
     colour = np.where(np.isfinite(colour), colour, values_or_nan(stars, "b_v"))
-    inner, outer = np.quantile(np.hypot(*xy.T), [0.95, 0.999])
-    # Beside stray stars the others' footprint is that of a full circle.
-    footprint = float(outer if outer < _STRAY * inner else inner / np.sqrt(0.95))
     return Observables(
-        np.einsum("nij,nj->ni", turn, x),
+        x,
         turn @ _covariance(stars) @ turn.transpose(0, 2, 1),
         xy,
         magnitudes(stars),
         colour,
         values_or_nan(stars, "ruwe"),
-        max(footprint, 1e-6),
+        max(footprint_radius(np.hypot(*xy.T)), 1e-6),
     )
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["AU_YR", "Perspective", "fit_perspective"]
+from ..columns import AU_YR
 
-AU_YR = 4.740470463
-"""One au a year in km/s."""
+__all__ = ["Perspective", "fit_perspective"]
+
 _VR_PRIOR = 60.0  # km/s: the radial velocity is known to be a star's of the disc, and no more
 
 

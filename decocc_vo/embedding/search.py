@@ -65,7 +65,7 @@ def search_clusters(
     stars : `~astropy.table.Table`
         Usable rows in canonical order, as `~decocc_vo.columns.conform` gives them.
     region : `~decocc_vo.region.ClusterRegion`
-        Of comparable candidates the one nearest to its centre is the cluster.
+        The best candidate is the cluster, or a comparable one that is surely nearer to its centre.
     zero_point : `~numpy.ndarray`, shape (n,)
         Parallax zero point in mas.
     seed : int
@@ -113,7 +113,7 @@ def search_clusters(
     seconds["answers"] = time.perf_counter() - clock - sum(seconds.values())
     velocity = None if winner.perspective is None else winner.perspective.velocity.round(2).tolist()
     reason = (
-        f"found {len(hold)} cluster{'s' * (len(hold) > 1)} among {len(peaks)} candidates; significance "
+        f"found {_counted(len(hold), 'cluster')} among {_counted(len(peaks), 'candidate')}; significance "
         + ", ".join(f"{significance(f):.1f}" for f in hold)
         + _aside(winner)
     )
@@ -184,7 +184,12 @@ def _fault(fit, threshold):
 def _why_none(fits, peaks, threshold):
     """A sentence for a field in which no candidate holds."""
     best = _fault(fits[0], threshold) if fits else "nothing in it"
-    return f"no cluster: the best of {len(peaks)} candidates has {best}; try a larger region, or fainter stars"
+    among = _counted(len(peaks), "candidate")
+    return f"no cluster: the best of {among} has {best}; try a larger region, or fainter stars"
+
+
+def _counted(number, noun):
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _aside(fit):
@@ -238,15 +243,17 @@ def _same(one, other):
     return np.minimum(p, q).sum() >= _SAME * min(p.sum(), q.sum())
 
 
-def _farthest(fit):
-    """How far from the centre of the region a candidate's own may be, in footprint radii: two of its errors more."""
-    return float(np.hypot(*fit.model.centre) + 2 * fit.model.radius / np.sqrt(_members(fit)))
+def _distances(fit):
+    """How near to the centre of the region a candidate's own may be, and how far, by two errors; footprint radii."""
+    distance, error = float(np.hypot(*fit.model.centre)), fit.model.radius / np.sqrt(_members(fit))
+    return distance - 2 * error, distance + 2 * error
 
 
 def _nearest_first(fits):
-    """Of the candidates comparable with the best, the nearest to the centre of the region comes first."""
+    """The best comes first, or one comparable with it that is surely nearer to the centre of the region."""
     if not fits:
         return []
-    best = significance(fits[0])
-    asked = min((f for f in fits if significance(f) >= _COMPARABLE * best), key=_farthest)
+    best, (near, _) = significance(fits[0]), _distances(fits[0])
+    nearer = [f for f in fits if significance(f) >= _COMPARABLE * best and _distances(f)[1] < near]
+    asked = min(nearer, key=lambda f: _distances(f)[1], default=fits[0])
     return [asked, *(f for f in fits if f is not asked)]

@@ -220,11 +220,19 @@ def save_plots(result, folder, formats=("png", "pdf"), *, region=None, columns=N
     Raises
     ------
     InputError
-        If ``result`` is no result, or a format is not known.
+        If ``result`` is no result, or no format is named or one is not known.
     ServiceError
         If the folder or a file cannot be written.
     """
-    formats = (formats,) if isinstance(formats, str) else tuple(formats)
+    try:
+        formats = (formats,) if isinstance(formats, str) else tuple(formats)
+        folder = Path(folder).expanduser()
+    except TypeError:
+        msg = f"'folder' must be a folder's name and 'formats' a sequence of them, not {folder!r} and {formats!r}"
+        raise InputError(msg) from None
+    if not formats:
+        msg = "'formats' names no format; leave it out for PNG and PDF"
+        raise InputError(msg)
     known = Figure().canvas.get_supported_filetypes()
     for name in formats:
         if name not in known:
@@ -237,7 +245,6 @@ def save_plots(result, folder, formats=("png", "pdf"), *, region=None, columns=N
         "sky": plot_sky(result, region=region, columns=columns).figure,
         "summary": plot_summary(result, region=region, columns=columns),
     }
-    folder = Path(folder).expanduser()
     paths = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,10 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Row, Table
 from astropy.wcs import WCS
 
-from ..columns import conform, floats
+from ..columns import astrometry, conform, floats, stray
 from ..exceptions import InputError
 from ..membership import MEMBER
+from ..region import check_region
 
 # Magnitude and colour, the first pair a table has.
 _PHOTOMETRY = (
@@ -23,7 +24,7 @@ _NEAR, _FAR = 8.0, 30.0
 
 @dataclass(frozen=True)
 class View:
-    """What the figures need of a result."""
+    """What the figures need of a result; proper motions are in the axes at the cluster's centre, as in the summary."""
 
     stars: Table
     probability: np.ndarray
@@ -40,7 +41,14 @@ class View:
             msg = "'result' has no column membership_prob in its table; plot what fit() returns"
             raise InputError(msg)
         cluster = result.summary[0] if len(result.summary) else None
-        return cls(stars, floats(result.table["membership_prob"]), cluster)
+        view = cls(stars, floats(result.table["membership_prob"]), cluster)
+        centre = view.summary("ra"), view.summary("dec")
+        if not np.all(np.isfinite(centre)):
+            middle = mean_position(view)
+            centre = middle.ra.deg, middle.dec.deg
+        motions, _ = astrometry(stars, centre)
+        stars["pmra"], stars["pmdec"] = motions[:, 0], motions[:, 1]
+        return view
 
     def values(self, name):
         return floats(self.stars[name])
@@ -124,7 +132,8 @@ def mean_position(view):
 
 
 def tangent_plane(view, region):
-    """WCS in arcmin with the tangent point at the origin, and half the width that holds all stars."""
+    """WCS in arcmin with the tangent point at the origin, and half the width that holds all stars but stray ones."""
+    check_region(region)
     centre = mean_position(view) if region is None else region.center.icrs
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
@@ -132,10 +141,21 @@ def tangent_plane(view, region):
     wcs.wcs.crpix = [1, 1]
     wcs.wcs.cdelt = [-1 / 60, 1 / 60]
     wcs.wcs.radesys = "ICRS"
-    half = np.nanmax(np.abs(wcs.world_to_pixel_values(view.values("ra"), view.values("dec"))), initial=0.0)
+    half = _reach(np.abs(wcs.world_to_pixel_values(view.values("ra"), view.values("dec"))).max(axis=0), view.members)
     if region is not None:
         half = max(half, 60 * np.degrees(np.tan(min(region.radius.to_value(u.rad), 1.4))))
     return wcs, 1.04 * float(half) or 1.0
+
+
+def _reach(offsets, members):
+    """Largest offset of the stars, without stray ones that are no members."""
+    there = np.isfinite(offsets)
+    if not there.any():
+        return 0.0
+    shown = there.copy()
+    shown[there] = ~stray(offsets[there])
+    shown[members] = there[members]
+    return np.max(offsets[shown], initial=0.0)
 
 
 def robust_range(values, members):

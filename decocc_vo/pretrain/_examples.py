@@ -137,7 +137,7 @@ def solve(obs, seed=0):
 
 def simulated(field, region, cluster, seed):
     """
-    Inject a cluster whose parallaxes have the survey's zero points.
+    Inject a cluster.
 
     Parameters
     ----------
@@ -155,10 +155,7 @@ def simulated(field, region, cluster, seed):
     """
     stars = inject_cluster(field, region, cluster, seed)
     stars = stars[canonical_order(stars)]
-    truth, zero_point = np.asarray(stars["is_member"], int), parallax_zero_point(stars)
-    # Simulated parallaxes have no zero point of their own.
-    stars["parallax"] = floats(stars["parallax"]) + np.where(truth == 1, zero_point, 0.0)
-    return stars, truth, zero_point
+    return stars, np.asarray(stars["is_member"], int), parallax_zero_point(stars)
 
 
 def without_cluster(stars, label, probability):

@@ -3,13 +3,13 @@
 import numpy as np
 from astropy.coordinates import angular_separation
 
-from ..columns import unit_vectors
+from ..columns import stray, unit_vectors
 from ..exceptions import InputError
 
 __all__ = ["footprint"]
 
-# Stars the radius leaves out at most: a stray row must not blow up the cone.
-_HELD = 0.999
+# Stars the radius leaves out: stray ones must not blow up the cone.
+_HELD, _STRAY = 0.999, 0.01  # held at least of the others; stray at most, for else they are a field around a cluster
 
 
 def footprint(lon, lat):
@@ -32,6 +32,9 @@ def footprint(lon, lat):
         msg = "'stars' spread over more of the sky than one cone can hold; give a center and a radius"
         raise InputError(msg)
     chord = np.linalg.norm(vectors - mean / np.linalg.norm(mean), axis=1)
+    far = stray(chord)
+    if np.sum(far) <= max(1, _STRAY * len(far)):
+        vectors, lon, lat, chord = vectors[~far], lon[~far], lat[~far], chord[~far]
     axis = _smallest_cone(vectors[chord <= np.quantile(chord, _HELD, method="higher")])
     lon0, lat0 = np.arctan2(axis[1], axis[0]) % (2 * np.pi), np.arcsin(axis[2])
     radius = np.quantile(angular_separation(lon0, lat0, lon, lat), _HELD, method="higher")

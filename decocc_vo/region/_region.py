@@ -7,7 +7,7 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord, angular_separation
 
-from ..columns import conform, floats, unit_vectors
+from ..columns import conform, degrees, floats, unit_vectors
 from ..config import conf
 from ..exceptions import InputError
 from ._footprint import footprint
@@ -23,6 +23,8 @@ DEFAULT_RADIUS = 0.5 * u.deg
 
 # A cone is 1.5 times the catalogued radius, so that the field around the cluster is seen, too (the thesis's recipe).
 _MARGIN = 1.5
+# But not less than this: for a third of 27 clusters it would hold less than half of their published members.
+_SMALLEST = 15 * u.arcmin
 # Beyond this the tangent plane stretches offsets by more than a factor of four along the radius.
 _LARGEST = 60 * u.deg
 
@@ -112,8 +114,8 @@ class ClusterRegion:
         name : str
             A name of the cluster: ``"M 44"``, ``"NGC2632"``, ``"Praesepe"``.
         radius : `~astropy.units.Quantity` or str, optional
-            Radius of the cone. By default 1.5 times the catalogued radius, and `DEFAULT_RADIUS` where the catalogue
-            states none (Sesame never does); that is logged.
+            Radius of the cone. By default 1.5 times the catalogued radius, which often is that of the core alone, and
+            15 arcmin at least; `DEFAULT_RADIUS` where the catalogue states none (Sesame never does), which is logged.
         online : bool, optional
             Whether Sesame may be asked; by default as ``conf.resolve_names_online`` says.
 
@@ -143,7 +145,7 @@ class ClusterRegion:
             raise InputError(msg)
         if radius is None:
             if found.diameter_arcmin:
-                radius = _MARGIN * found.diameter_arcmin / 2 * u.arcmin
+                radius = max(_MARGIN * found.diameter_arcmin / 2 * u.arcmin, _SMALLEST)
             else:
                 radius = DEFAULT_RADIUS
                 log.warning("%s states no size for %s; the radius is %s", found.catalogue, name, radius)
@@ -185,7 +187,8 @@ class ClusterRegion:
         Cone that holds a table's stars: its footprint.
 
         The centre is that of the smallest circle around the stars, so a cluster, or a denser side, does not pull it;
-        the radius reaches 99.9 % of the stars (all of them where there are fewer than a thousand).
+        the radius reaches 99.9 % of the stars (all of them where there are fewer than a thousand), but for stray ones:
+        a hundredth at most that are far outside the field of all others.
 
         Parameters
         ----------
@@ -205,7 +208,7 @@ class ClusterRegion:
             raise InputError(msg)
         if not {"ra", "dec"} <= set(stars.colnames):
             stars = conform(stars)
-        lon, lat = (np.radians(_degrees(stars[column])) for column in ("ra", "dec"))
+        lon, lat = (np.radians(degrees(stars[column])) for column in ("ra", "dec"))
         lon, lat, radius = footprint(lon, lat)
         # A milliarcsecond more, so that rounding leaves no star of the rim outside.
         radius = np.degrees(radius) * u.deg + 1 * u.mas
@@ -219,8 +222,9 @@ class ClusterRegion:
         Parameters
         ----------
         row : `~astropy.table.Row` or mapping
-            With ``RA``, ``Dec`` (degrees, or sexagesimal text with hours first), ``Diam`` (apparent diameter in
-            arcmin; `DEFAULT_RADIUS` is taken where it is missing) and, if there, ``Cluster`` or ``Name``; any case.
+            With ``RA``, ``Dec`` (degrees where they have no unit, or sexagesimal text with hours first), ``Diam``
+            (apparent diameter, in arcmin where it has no unit; `DEFAULT_RADIUS` is taken where it is missing) and, if
+            there, ``Cluster`` or ``Name``; any case.
 
         Raises
         ------
@@ -230,8 +234,12 @@ class ClusterRegion:
         keys = {str(key).lower(): key for key in getattr(row, "colnames", None) or row}
 
         def get(*names):
-            value = next((row[keys[n]] for n in names if n in keys), None)
-            return None if value is None or np.ma.is_masked(value) else value
+            key = next((keys[n] for n in names if n in keys), None)
+            value = None if key is None else row[key]
+            if value is None or np.ma.is_masked(value):
+                return None
+            unit = getattr(getattr(row, "columns", {}).get(key), "unit", None)
+            return value if unit is None or isinstance(value, str | u.Quantity) else u.Quantity(value, unit)
 
         ra, dec, diameter = get("ra"), get("dec"), get("diam")
         if ra is None or dec is None:
@@ -239,9 +247,10 @@ class ClusterRegion:
             raise InputError(msg)
         name = get("cluster", "name")
         name = None if name is None else str(name)
-        diameter = np.nan if diameter is None else float(getattr(diameter, "value", diameter))
-        if diameter > 0:
-            radius = _MARGIN * diameter / 2 * u.arcmin
+        if diameter is not None and not isinstance(diameter, u.Quantity):
+            diameter = float(diameter) * u.arcmin
+        if diameter is not None and diameter > 0:
+            radius = (_MARGIN * diameter / 2).to(u.arcmin)
         else:
             radius = DEFAULT_RADIUS
             log.warning("the catalogue states no diameter for %s; the radius is %s", name, radius)
@@ -263,7 +272,7 @@ class ClusterRegion:
         eta : `~numpy.ndarray` of float64
             Offsets towards north, likewise.
         """
-        ra, dec = np.radians(_degrees(ra_deg)), np.radians(_degrees(dec_deg))
+        ra, dec = np.radians(degrees(ra_deg)), np.radians(degrees(dec_deg))
         ra0, dec0 = np.radians(self.ra_deg), np.radians(self.dec_deg)
         # Half-angle forms keep their digits near the centre.
         bend = 2 * np.cos(dec) * np.sin((ra - ra0) / 2) ** 2
@@ -286,7 +295,7 @@ class ClusterRegion:
         `~numpy.ndarray` of bool
             False where a position is missing, too.
         """
-        ra, dec = np.radians(_degrees(ra_deg)), np.radians(_degrees(dec_deg))
+        ra, dec = np.radians(degrees(ra_deg)), np.radians(degrees(dec_deg))
         separation = angular_separation(np.radians(self.ra_deg), np.radians(self.dec_deg), ra, dec)
         return np.degrees(separation) <= self.radius_deg
 
@@ -304,7 +313,7 @@ class ClusterRegion:
         InputError
             If there is a position, and the region is away from all of them.
         """
-        ra, dec = np.radians(_degrees(ra_deg)), np.radians(_degrees(dec_deg))
+        ra, dec = np.radians(degrees(ra_deg)), np.radians(degrees(dec_deg))
         known = np.isfinite(ra) & np.isfinite(dec)
         if not known.any():
             return
@@ -322,16 +331,9 @@ class ClusterRegion:
             raise InputError(msg)
 
 
-def _degrees(values):
-    """Degrees as float64; NaN where masked. A unit is heeded, plain numbers are degrees."""
-    unit = getattr(values, "unit", None)
-    values = floats(getattr(values, "value", values))
-    return values if unit is None else np.asarray(u.Quantity(values, unit).to_value(u.deg))
-
-
 def _plain(value):
     """A catalogue's entry as text: sexagesimal as it is, a number or an angle in degrees."""
-    return value if isinstance(value, str) else repr(float(_degrees(value)))
+    return value if isinstance(value, str) else repr(float(degrees(value)))
 
 
 def _as_center(center):

@@ -7,6 +7,13 @@ from ..exceptions import InputError
 from ._region import ClusterRegion
 
 
+def check_region(region):
+    """Refuse what is neither a `ClusterRegion` nor None."""
+    if region is not None and not isinstance(region, ClusterRegion):
+        msg = f"'region' must be a ClusterRegion, not {type(region).__name__}; make one with ClusterRegion.from_name"
+        raise InputError(msg)
+
+
 def usable_stars(table, region, columns, fewest):
     """
     Check a table, and put its usable rows in canonical order.
@@ -37,9 +44,7 @@ def usable_stars(table, region, columns, fewest):
         If the table cannot be used, has too few usable stars, or the region is none or somewhere else.
     """
     stars = conform(table, columns)
-    if region is not None and not isinstance(region, ClusterRegion):
-        msg = f"'region' must be a ClusterRegion, not {type(region).__name__}; make one with ClusterRegion.from_name"
-        raise InputError(msg)
+    check_region(region)
     order = canonical_order(stars)
     used = order[usable_rows(stars)[order]]
     requires(stars, used, fewest)

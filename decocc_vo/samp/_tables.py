@@ -7,8 +7,9 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord, angular_separation
 
-from ..columns import conform, floats
+from ..columns import astrometry, conform, floats
 from ..exceptions import InputError
+from ..membership import with_rows_outside
 from ..region import ClusterRegion
 from .sending import member_rows
 
@@ -16,8 +17,6 @@ __all__ = ["SELECTIONS", "Job", "LiveTable", "star_line", "star_numbers"]
 
 SELECTIONS = ("region", "field", "seed")
 """What a selection made in a program can mean."""
-
-_ADDED = ("membership_prob", "group", "candidate", "membership_prob_std")
 
 
 @dataclass(eq=False)
@@ -135,7 +134,7 @@ class Job:
             start=None if start is None else start[inside],
             field_only=None if field_only is None else field_only[inside],
         )
-        membership = replace(membership, table=_all_rows(entry.table, membership.table, inside))
+        membership = with_rows_outside(membership, entry.table, inside)
         with entry.lock:
             entry.region, entry.inside, entry.membership = region, inside, membership
             entry.fits += 1
@@ -153,21 +152,6 @@ class Job:
         return np.nan_to_num(floats(membership.table["membership_prob"]), nan=0.0)
 
 
-def _all_rows(table, part, inside):
-    """The result for some rows as a table of all rows, masked where there was no fit."""
-    if inside.all():
-        return part
-    full = table.copy()
-    full.meta.update(part.meta)
-    for name in _ADDED:
-        column = np.ma.zeros(len(table), part[name].dtype)
-        column[:] = np.ma.masked
-        column[inside] = np.ma.asarray(part[name])
-        new = part[name].copy()[:0]
-        full[name] = type(new)(column, unit=new.unit, description=new.description, meta=new.meta)
-    return full
-
-
 def star_numbers(entry, row):
     """
     What there is to say of one star: the numbers a highlighted row is described by.
@@ -176,8 +160,9 @@ def star_numbers(entry, row):
     -------
     numbers : dict
         ``row``; ``source_id`` where known; ``membership_prob``, ``group`` and ``candidate`` (None where the star was
-        not used); ``sigma``, a dict of its distance from the cluster's mean ``pmra``, ``pmdec`` and ``parallax`` in
-        standard deviations, the measurement's error and the cluster's dispersion and error together; ``separation``
+        not used); ``sigma``, a dict of its distance from the cluster's mean ``pmra``, ``pmdec`` and ``parallax``, in
+        the axes at the cluster's centre, in standard deviations, the measurement's error and the cluster's dispersion
+        and error together; ``separation``
         from the cluster's centre in arcmin.
     """
     stars, membership = entry.stars, entry.membership
@@ -192,8 +177,8 @@ def star_numbers(entry, row):
     if len(membership.summary) == 0:
         return numbers
     cluster, sigma = membership.summary[0], {}
-    for name in ("pmra", "pmdec", "parallax"):
-        value = floats(stars[name])[row]
+    values = astrometry(stars[[row]], (_number(cluster, "ra"), _number(cluster, "dec")))[0][0]
+    for name, value in zip(("pmra", "pmdec", "parallax"), values, strict=True):
         spread = [_number(cluster, f"{name}_dispersion"), _number(cluster, f"{name}_error")]
         if f"{name}_error" in stars.colnames:
             spread.append(floats(stars[f"{name}_error"])[row])

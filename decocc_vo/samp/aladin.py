@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from ..columns import floats
+from ..columns import degrees, registry_names
 from ..exceptions import InputError, ServiceError
 from .client import NAME, connect
 from .sending import START_SECONDS, find_programs, member_rows
@@ -24,7 +24,7 @@ def overlay_script(table, region=None, *, members=None, color="red", size="10arc
     Parameters
     ----------
     table : `~astropy.table.Table`
-        Stars with ``ra`` and ``dec`` in degrees.
+        Stars with ``ra`` and ``dec``, in degrees where they have no unit, or the result of a fit.
     region : `~decocc_vo.ClusterRegion`, optional
         What the view shows; by default the footprint of the table.
     members : array, optional
@@ -43,6 +43,11 @@ def overlay_script(table, region=None, *, members=None, color="red", size="10arc
     script : str
         One command a line; Aladin also runs it from its console or a file.
 
+    Raises
+    ------
+    InputError
+        If the table has no positions, or ``name`` has quotes or line ends.
+
     Examples
     --------
     >>> from astropy.table import Table
@@ -57,13 +62,19 @@ def overlay_script(table, region=None, *, members=None, color="red", size="10arc
     draw circle(56.7000000,+24.1000000,10.0arcsec)
     """
     from astropy.coordinates import Angle
+    from astropy.table import Table
 
     from ..region import ClusterRegion
 
     if '"' in name or "\n" in name:
         msg = "'name' must be text without quotes or line ends"
         raise InputError(msg)
-    region = region or ClusterRegion.from_table(table)
+    names = registry_names(table)
+    if not {"ra", "dec"} <= set(names):
+        msg = "'table' has no positions; it needs the columns ra and dec"
+        raise InputError(msg)
+    place = Table({name: degrees(table[names[name]]) for name in ("ra", "dec")})
+    region = region or ClusterRegion.from_table(place)
     rows = member_rows(table, members)
     lines = []
     if image is not None:
@@ -71,7 +82,7 @@ def overlay_script(table, region=None, *, members=None, color="red", size="10arc
     lines.append(f"zoom {2 * region.radius_deg:.3f}deg")
     lines += [f'draw newtool("{name}")', f'set "{name}" color={color}', "draw mode(radec)"]
     radius = Angle(size).arcsec
-    for ra, dec in zip(floats(table["ra"])[rows], floats(table["dec"])[rows], strict=True):
+    for ra, dec in zip(place["ra"][rows], place["dec"][rows], strict=True):
         if np.isfinite(ra) and np.isfinite(dec):
             lines.append(f"draw circle({ra:.7f},{dec:+.7f},{radius:.1f}arcsec)")
     return "\n".join(lines)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..columns import floats
+from ..columns import degrees, floats, registry_names, unit_vectors
 from ..exceptions import InputError, ServiceError
+from ..membership import MEMBER
 from .client import NAME, Refused, connect
 
 __all__ = [
@@ -25,8 +26,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-MEMBER = 0.5
 
 ATTEMPT_SECONDS = 8.0
 """Longest wait for one answer before the message is sent again; Aladin loses messages in its first seconds."""
@@ -144,11 +143,11 @@ def member_rows(table, members=None, threshold=MEMBER):
 
 def table_key(table):
     """Make a table-id that depends only on what is in the table: ``decocc-`` and twelve digits."""
-    digest = hashlib.sha256()
+    digest, names = hashlib.sha256(), registry_names(table)
     for column in ("source_id", "ra", "dec", "membership_prob"):
-        if column in table.colnames:
+        if column in names:
             digest.update(column.encode())
-            digest.update(np.ascontiguousarray(np.ma.filled(np.ma.asarray(table[column]), 0)).tobytes())
+            digest.update(np.ascontiguousarray(np.ma.filled(np.ma.asarray(table[names[column]]), 0)).tobytes())
     digest.update(f"{len(table)} {table.colnames}".encode())
     return f"decocc-{digest.hexdigest()[:12]}"
 
@@ -254,11 +253,11 @@ def _center(table, rows, center):
         except AttributeError:
             msg = "'center' must be a SkyCoord or a ClusterRegion"
             raise InputError(msg) from None
-    if not {"ra", "dec"} <= set(table.colnames):
+    names = registry_names(table)
+    if not {"ra", "dec"} <= set(names):
         return None
     chosen = table[rows] if len(rows) else table
-    ra, dec = np.radians(floats(chosen["ra"])), np.radians(floats(chosen["dec"]))
-    x, y, z = np.nanmean([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+    x, y, z = np.nanmean(unit_vectors(*(np.radians(degrees(chosen[names[name]])) for name in ("ra", "dec"))), axis=0)
     return float(np.degrees(np.arctan2(y, x)) % 360.0), float(np.degrees(np.arctan2(z, np.hypot(x, y))))
 
 

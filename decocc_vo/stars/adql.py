@@ -206,7 +206,7 @@ def area(region, service=None):
     if hasattr(region, "center") and hasattr(region, "radius"):
         center = region.center.icrs
         return cone(center.ra.deg, center.dec.deg, region.radius.to_value(u.deg), names)
-    if all(hasattr(region, name) for name in ("center", "width", "height")):
+    if all(hasattr(region, name) for name in ("center", "width", "height")) and "Rectangle" in type(region).__name__:
         return box(region.center, region.width, region.height, getattr(region, "angle", None), names)
     msg = f"'region' must be a circle, rectangle, polygon or MOC on the sky, not {type(region).__name__}"
     raise InputError(msg)

@@ -122,9 +122,9 @@ class StarArchive:
         region : `~decocc_vo.ClusterRegion`, `regions.SkyRegion` or `mocpy.MOC`
             What the table is complete for.
         stars : `~astropy.table.Table`
-            Its columns by their registry names, source_id among them.
+            Stars with ``source_id``, each once.
         release : str, optional
-            By default what ``stars.meta`` says.
+            By default what ``stars`` say.
         where : str or iterable of str, optional
             The conditions the stars were chosen by.
 
@@ -133,10 +133,19 @@ class StarArchive:
         rows : int
             How many of them were new.
         """
-        from ..columns import conform
+        from ..columns import conform, stated_release
 
-        release = _release(release or stars.meta.get("release_key"))
         table = conform(stars)
+        release = release or getattr(stated_release(table), "key", None)
+        if release is None:
+            msg = "'release' is needed: the stars do not say which release they are from"
+            raise InputError(msg)
+        release = _release(release)
+        if "source_id" not in table.colnames or np.ma.getmaskarray(table["source_id"]).any():
+            msg = "'stars' must have a source_id in every row, by which the archive knows them"
+            raise InputError(msg)
+        _, first = np.unique(np.asarray(table["source_id"]), return_index=True)
+        table = table[np.sort(first)]
         names = [name for name in release.columns if name in table.colnames]
         return self.ingest(
             region,

@@ -1,4 +1,4 @@
-"""Many regions, one after the other, unattended: what ``decocc-vo fetch`` does."""
+"""Many regions, one after the other, unattended."""
 
 import logging
 import time

@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from ..columns import ASTROMETRY, COLUMNS, RELEASES, check_mapping, describe, get_release, unused_name
+from ..columns import (
+    ASTROMETRY,
+    COLUMNS,
+    RELEASES,
+    check_mapping,
+    describe,
+    designated_release,
+    get_release,
+    julian_year,
+    unused_name,
+)
 from ..exceptions import DecoccError, InputError, ServiceError
 
 __all__ = ["ENDINGS", "read_stars"]
@@ -131,11 +141,11 @@ def _refuse_empty(path):
 def _of_stars(tables, names):
     """The first of several tables in which all of the astrometry is, or the first one."""
     wanted = [{name, *COLUMNS[name].aliases} for name in ASTROMETRY]
-    for table in tables:
-        there = {name.lower() for name in names(table)}
-        if all(there & spellings for spellings in wanted):
-            return table
-    return tables[0]
+    there = [{name.lower() for name in names(table)} for table in tables]
+    good = [table for table, found in zip(tables, there, strict=True) if all(found & names for names in wanted)]
+    if len(good) > 1:
+        log.warning("the file holds %d tables of stars, and the first is read", len(good))
+    return good[0] if good else tables[0]
 
 
 def _format(path):
@@ -381,11 +391,11 @@ def _state_release(stars, release):
         except InputError:
             log.info("the file's release %r is not one of %s", text, ", ".join(RELEASES))
     if release is None and not text:
-        release = _designated(stars)
-    epoch = _epoch(stated.get("ref_epoch", stated.get("refepoch")))
+        release = designated_release(stars)
+    epoch = julian_year(stated.get("ref_epoch", stated.get("refepoch")))
     if epoch is None and "ref_epoch" in stars.colnames:
         values = np.ma.compressed(np.ma.unique(np.ma.asarray(stars["ref_epoch"])))
-        epoch = _epoch(values[0]) if len(values) == 1 else None
+        epoch = julian_year(values[0]) if len(values) == 1 else None
     if release is None:
         stars.meta.update(release=str(stated.get("release", "")) or "unknown", release_key="unknown")
     else:
@@ -393,24 +403,3 @@ def _state_release(stars, release):
         epoch = release.ref_epoch if epoch is None else epoch
     if epoch is not None:
         stars.meta["ref_epoch"] = epoch
-
-
-def _designated(stars):
-    """The release that Gaia's designations state, as in "Gaia DR3 2130...", if they all state one."""
-    name = next((name for name in stars.colnames if name.lower() == "designation"), None)
-    if name is None or stars[name].dtype.kind not in "SU":
-        return None
-    stated = {" ".join(text.split()[:-1]) for text in np.ma.compressed(np.ma.asarray(stars[name], str)).tolist()}
-    try:
-        return get_release(stated.pop()) if len(stated) == 1 else None
-    except InputError:
-        return None
-
-
-def _epoch(value):
-    """A Julian year from a number or from text such as J2000; None where it is none."""
-    try:
-        year = float(str(value).strip().lstrip("Jj"))
-    except ValueError:
-        return None
-    return year if 1800 < year < 2200 else None

@@ -9,7 +9,7 @@ behind the null flags, so both ways are a few array operations.
 import base64
 
 import numpy as np
-from astropy.io.votable.tree import TableElement
+from astropy.io.votable.tree import Link, TableElement
 
 _NUMBERS = {
     "unsignedByte": "u1",
@@ -78,8 +78,25 @@ def decode_rows(fields, stream):
     return columns
 
 
+class _NoRows(Link):
+    """Data without rows, where astropy would write no DATA at all, and STILTS would see no table."""
+
+    def to_xml(self, w, **kwargs):
+        with w.tag("DATA"), w.tag("BINARY2"):
+            w.element("STREAM", encoding="base64")
+
+
 class Binary2Table(TableElement):
     """A TABLE that writes its BINARY2 stream at once."""
+
+    def to_xml(self, w, **kwargs):
+        """Write the element; after the links comes the data."""
+        empty = len(self.array) == 0 and len(self.fields) > 0
+        if empty:
+            self.links.append(_NoRows())
+        super().to_xml(w, **kwargs)
+        if empty:
+            self.links.pop()
 
     def _write_binary(self, mode, w, **kwargs):
         if mode != 2 or row_dtype(self.fields) is None:

@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.table import Column, MaskedColumn, Table
 
 from .. import __version__
-from ..columns import COLUMNS
+from ..columns import COLUMNS, describe, registry_names
 from ..exceptions import InputError, ServiceError
 from ._atomic import atomic_path
 from ._provenance import flatten, is_plain, unflatten
@@ -131,12 +131,8 @@ def read_table(path):
 def _described(table):
     """A copy of plain columns, each of the registry's with unit, UCD and description."""
     stars = plain_table(table).copy()
-    for column in stars.itercols():
-        info = COLUMNS.get(column.name)
-        if info is not None:
-            column.unit = info.unit if column.unit is None else column.unit
-            column.description = column.description or info.description
-            column.meta.setdefault("ucd", info.ucd)
+    for ours, theirs in registry_names(stars).items():
+        describe(stars[theirs], COLUMNS[ours], missing_only=True)
     return stars
 
 

@@ -92,7 +92,7 @@ def flatten(meta, ascii_only=False, prefix=""):
     """
     pairs = []
     for key, value in meta.items():
-        name = prefix + quote(key, safe="").replace(".", "%2E")
+        name = prefix + quote(str(key), safe="").replace(".", "%2E")
         if isinstance(value, dict) and value and all(type(k) is str and k for k in value):
             pairs.extend(flatten(value, ascii_only, name + "."))
             continue

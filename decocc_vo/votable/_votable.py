@@ -12,7 +12,7 @@ from astropy.table.serialize import represent_mixins_as_columns
 from astropy.utils.xml.check import fix_id
 
 from .. import __version__
-from ..columns import COLUMNS, RELEASES
+from ..columns import COLUMNS, RELEASES, julian_year, registry_names
 from ..exceptions import InputError
 from ._atomic import atomic_path
 from ._binary2 import Binary2Table
@@ -80,8 +80,8 @@ def to_votable(table):
         refposition="BARYCENTER",
         config=document._config,
     )
-    in_frame = any(_is_in_frame(name) for name in stars.colnames)
-    if in_frame:
+    meaning = {theirs: ours for ours, theirs in registry_names(stars).items()}
+    if any(map(_is_in_frame, meaning.values())):
         resource.coordinate_systems.append(frame)
     resource.infos.extend(_info(name, text) for name, text in flatten(stars.meta))
 
@@ -92,7 +92,7 @@ def to_votable(table):
     used, notes, data = {_COOSYS}, {}, {}
     for name in stars.colnames:
         values, note = _storable(stars[name])
-        field, more = _field(document, stars[name], values, used)
+        field, more = _field(document, stars[name], values, used, meaning.get(name))
         element.fields.append(field)
         data[field.ID] = values
         if note | more:
@@ -151,14 +151,14 @@ def _info(name, text):
 def _epoch(meta):
     """Epoch of the positions, as the table says or as its release has."""
     for key in ("ref_epoch", "REFEPOCH"):
-        if meta.get(key) is not None:
-            return float(meta[key])
+        if (year := julian_year(meta.get(key))) is not None:
+            return year
     release = RELEASES.get(str(meta.get("release_key")))
     return None if release is None else release.ref_epoch
 
 
 def _is_in_frame(name):
-    return name in COLUMNS and name.removesuffix("_error") in _IN_FRAME
+    return name is not None and name.removesuffix("_error") in _IN_FRAME
 
 
 def plain_table(table):
@@ -210,10 +210,10 @@ def as_texts(name, values, mask):
     return np.ma.masked_array(data, mask=mask), {"dtype": "object" if dtype.kind == "O" else dtype.str[1:]}
 
 
-def _field(document, column, values, used):
-    """The FIELD of a column, and notes on what it cannot say."""
+def _field(document, column, values, used, meaning):
+    """The FIELD of a column, which is the registry's ``meaning`` or None, and notes on what it cannot say."""
     note, own = {}, dict(column.meta)
-    registry = COLUMNS.get(column.name)
+    registry = COLUMNS.get(meaning)
     identifier = fix_id(column.name) or "column"
     while identifier in used:
         identifier += "_"
@@ -263,7 +263,7 @@ def _field(document, column, values, used):
         name=name,
         unit=unit,
         ucd=ucd,
-        ref=_COOSYS if _is_in_frame(column.name) else None,
+        ref=_COOSYS if _is_in_frame(meaning) else None,
         config=document._config,
         **_datatype(values),
         **attributes,
