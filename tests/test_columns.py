@@ -474,3 +474,10 @@ def test_registry_names_are_what_the_fit_took():
     assert registry_names(stars) == {"ra": "RA_ICRS", "parallax": "Plx", "group": "group"}
     stars.meta["decocc"] = {"columns": {"ra": "alpha", "dec": "gone"}}
     assert registry_names(stars)["ra"] == "alpha"
+
+
+def test_what_lies_behind_a_mask_does_not_matter():
+    stars = table(4)
+    bits = np.full(4, 0x7FA00000, np.uint32).view(np.float32)  # a NaN that signals, as memory may hold
+    stars["bp_rp"] = MaskedColumn(np.where([True, False, False, False], bits, np.float32(1)), mask=[True] + [False] * 3)
+    assert np.isnan(floats(conform(stars)["bp_rp"])).tolist() == [True, False, False, False]

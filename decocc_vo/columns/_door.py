@@ -116,7 +116,8 @@ def _to_registry(column, info, source):
             msg = f"'{source}' must hold integers that {dtype.name} can hold"
             raise InputError(msg) from None
     try:
-        values = values.astype(float)
+        with np.errstate(invalid="ignore"):  # whatever lies behind a mask
+            values = values.astype(float)
     except (ValueError, TypeError):
         msg = f"'{source}' must hold numbers, and holds {_first_text(values)!r}"
         raise InputError(msg) from None

@@ -35,8 +35,7 @@ class View:
         if not (hasattr(result, "table") and hasattr(result, "summary")):
             msg = f"'result' must be what fit() returns, a Membership, not {type(result).__name__}"
             raise InputError(msg)
-        with np.errstate(invalid="ignore"):  # whatever lies behind a mask
-            stars = conform(result.table, columns or result.table.meta.get("decocc", {}).get("columns"))
+        stars = conform(result.table, columns or result.table.meta.get("decocc", {}).get("columns"))
         if "membership_prob" not in result.table.colnames:
             msg = "'result' has no column membership_prob in its table; plot what fit() returns"
             raise InputError(msg)

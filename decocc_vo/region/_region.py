@@ -23,7 +23,7 @@ DEFAULT_RADIUS = 0.5 * u.deg
 
 # A cone is 1.5 times the catalogued radius, so that the field around the cluster is seen, too (the thesis's recipe).
 _MARGIN = 1.5
-# But not less than this: for a third of 27 clusters it would hold less than half of their published members.
+# But not less than this: for 5 of 27 clusters it would hold less than half of their published members.
 _SMALLEST = 15 * u.arcmin
 # Beyond this the tangent plane stretches offsets by more than a factor of four along the radius.
 _LARGEST = 60 * u.deg
@@ -217,7 +217,7 @@ class ClusterRegion:
     @classmethod
     def from_openclust(cls, row):
         """
-        Cone around a row of an open cluster catalogue: 1.5 times the catalogued radius.
+        Cone around a row of an open cluster catalogue: 1.5 times the catalogued radius, 15 arcmin at least.
 
         Parameters
         ----------
@@ -250,7 +250,7 @@ class ClusterRegion:
         if diameter is not None and not isinstance(diameter, u.Quantity):
             diameter = float(diameter) * u.arcmin
         if diameter is not None and diameter > 0:
-            radius = (_MARGIN * diameter / 2).to(u.arcmin)
+            radius = max((_MARGIN * diameter / 2).to(u.arcmin), _SMALLEST)
         else:
             radius = DEFAULT_RADIUS
             log.warning("the catalogue states no diameter for %s; the radius is %s", name, radius)

@@ -201,7 +201,7 @@ def select_openclust(
 
 
 def regions_of(clusters):
-    """Regions of the rows of `openclust`: cones of 1.5 times the catalogued radius, as in the thesis."""
+    """Regions of the rows of `openclust`: cones of 1.5 times the catalogued radius, and of 15 arcmin at least."""
     return [ClusterRegion.from_openclust(row) for row in clusters]
 
 
