@@ -22,6 +22,7 @@ from decocc_vo.columns import floats
 
 QUANTITIES = ("pmra", "pmdec", "parallax")
 COLUMNS = ("μ\\ :sub:`α*` [mas/yr]", "μ\\ :sub:`δ` [mas/yr]", "ϖ [mas]", "N")
+MARK = " †"  # the group with the most evidence does not hold as a cluster; the thesis picked by eye
 AWAY = "Off [σ]"  # from Simbad's values, in dispersions of the cluster
 WIDTHS = 38, 24, 24, 24, 5, 0  # of the columns in print
 FIRST_CHECK = 20  # steps after which the published recipe first looks whether the labels have settled
@@ -115,10 +116,10 @@ def values_of(cells):
 
 
 def cells_of(result):
-    """Mean, its error and the dispersion in brackets of each quantity; and the number of members."""
-    if not result.found:
+    """Mean, its error and the dispersion in brackets of each quantity, and the number of members, of the best group."""
+    if len(result.candidates) == 0:
         return None
-    row, cells = result.summary[0], []
+    row, cells = result.candidates[0], []
     for name in QUANTITIES:
         digits = 3 if name == "parallax" else 2
         mean, error, dispersion = (f"{row[name + part]:.{digits}f}" for part in ("", "_error", "_dispersion"))
@@ -139,7 +140,8 @@ def table_of(cluster, stars, inside, region, everything):
     dispersion = [float(best.summary[0][f"{name}_dispersion"]) if best.found else np.nan for name in QUANTITIES]
     simbad = values_of(cluster.published["Simbad"])
     rows = []
-    for label, cells in (cluster.published | {label: cells_of(result) for label, result in measured.items()}).items():
+    here = {f"{label}{'' if result.found else MARK}": cells_of(result) for label, result in measured.items()}
+    for label, cells in (cluster.published | here).items():
         if cells is None:
             rows.append((label, "no cluster", "", "", "", ""))
             continue

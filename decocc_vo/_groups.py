@@ -128,7 +128,10 @@ _FOOTPRINT_STARS = 300  # what the footprint's area counts for, in stars, beside
 _SMALLEST_GROUP = 5
 _CORE_RADII = (0.04, 0.07, 0.12)  # in interquartile ranges of the table
 EVIDENCE = 20.0
-"""Evidence in nats from which a group is taken for a cluster; in fields without one, twelve is the most seen."""
+"""
+Evidence in nats from which a group is taken for a cluster. Of 197 fields without one K-Means and DBSCAN reach 15 in two
+each (17.8 is the most), and HDBSCAN in four, 20 in two.
+"""
 _CLOSEST = 3  # groups that are told where none holds
 
 
