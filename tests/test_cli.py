@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from numpy.testing import assert_array_equal
 from decocc_vo import ClusterRegion, InputError, ServiceError, read_stars
 from decocc_vo.cli import METHODS, PRESETS, _interrupt, _live, _run, main, make_method
 from decocc_vo.cli._main import make_parser
-from decocc_vo.columns import conform, usable_rows
+from decocc_vo.columns import conform, get_release, usable_rows
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 from decocc_vo.votable import read_table, write_table
 
@@ -236,6 +237,16 @@ def test_the_query_is_shown_and_nothing_is_asked(capsys):
 def test_live_without_a_hub_says_so(samp_home, capsys):
     assert main(["live"]) == 3
     assert "hub" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("stated", "known"), [(None, "Gaia DR2"), ("Gaia DR3", "Gaia DR3")])
+def test_live_fits_tables_of_the_release_that_it_is_told(stated, known):
+    region = ClusterRegion.from_text("120 -30", "20arcmin")
+    stars = inject_cluster(simulate_field(region, 300), region, SimulatedCluster(60, -3.0, 2.0, 1.1, 4.0))
+    stars.meta = {"release": stated} if stated else {}
+    fit = partial(_live._fit_of, get_release("gaia_dr2"), make_method("kmeans").fit)
+    assert fit(stars, region).candidates["release"][0] == known
+    assert stars.meta == ({"release": stated} if stated else {})
 
 
 def test_a_line_of_live_is_written_in_one_piece(monkeypatch):

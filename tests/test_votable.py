@@ -504,3 +504,8 @@ def test_an_epoch_is_a_year_or_is_not_told(epoch, stands):
 def test_keys_of_meta_need_not_be_text(tmp_path, ending):
     write_table(Table({"ra": [1.0]}, meta={1: "x"}), tmp_path / f"stars.{ending}")
     assert "x" in {str(value) for value in read_table(tmp_path / f"stars.{ending}").meta.values()}
+
+
+def test_a_votable_is_not_written_under_a_name_of_another_format(tmp_path):
+    with pytest.raises(InputError, match="is no name of a VOTable"):
+        write_votable(Table({"ra": [1.0]}), tmp_path / "stars.fits")

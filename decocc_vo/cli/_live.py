@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 
 from ._methods import make_method
 from ._sources import keep_compiled, mapping
@@ -33,6 +34,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--columns", type=mapping, metavar="NAME=YOURS,...", help="names of the tables' columns: pmra=pmRA,parallax=plx"
     )
+    parser.add_argument("--release", help="release the tables' stars come from, where a table does not say")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default: 0)")
     parser.add_argument(
         "--compilation-cache", metavar="DIR", help="folder in which JAX keeps compiled programs for the next run"
@@ -41,11 +43,15 @@ def add_arguments(parser):
 
 def run(options):
     """Run the command; returns the exit code."""
+    from ..columns import get_release
     from ..samp import LiveSession
 
     keep_compiled(options)
+    fit = make_method(seed=options.seed).fit
+    if options.release is not None:
+        fit = partial(_fit_of, get_release(options.release, argument="release"), fit)
     session = LiveSession(
-        make_method(seed=options.seed).fit,
+        fit,
         selection=options.selection,
         hub=options.hub,
         client=options.send,
@@ -60,6 +66,16 @@ def run(options):
             sys.stdout.flush()
             os._exit(0)
     return 0
+
+
+def _fit_of(release, fit, table, *args, **kwargs):
+    """Fit a table that states its release, or is of this one."""
+    from ..columns import conform, stated_release
+
+    if stated_release(conform(table, kwargs.get("columns"))) is None:
+        table = table.copy(copy_data=False)
+        table.meta |= {"release": release.name, "release_key": release.key}
+    return fit(table, *args, **kwargs)
 
 
 def _print(line):

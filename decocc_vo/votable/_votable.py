@@ -121,7 +121,8 @@ def write_votable(table, path, *, overwrite=True):
     Raises
     ------
     InputError
-        If the table cannot be written as a VOTable, or the file exists and ``overwrite`` is false.
+        If the table cannot be written as a VOTable, the name is that of another format, or the file exists and
+        ``overwrite`` is false.
     ServiceError
         If the folder does not exist or the file cannot be written.
 
@@ -137,6 +138,9 @@ def write_votable(table, path, *, overwrite=True):
     >>> stars["source_id"][0], stars["source_id"].meta["ucd"], stars.meta
     (np.int64(66733552578791296), 'meta.id;meta.main', {'release': 'Gaia DR3'})
     """
+    if str(path).lower().endswith((".fits", ".fit", ".ecsv", ".parquet")):
+        msg = f"'path' {path} is no name of a VOTable; end it in .vot, or take write_table, which follows the ending"
+        raise InputError(msg)
     document = to_votable(table)
     with atomic_path(path, overwrite) as temporary:
         document.to_xml(str(temporary))
