@@ -481,3 +481,9 @@ def test_what_lies_behind_a_mask_does_not_matter():
     bits = np.full(4, 0x7FA00000, np.uint32).view(np.float32)  # a NaN that signals, as memory may hold
     stars["bp_rp"] = MaskedColumn(np.where([True, False, False, False], bits, np.float32(1)), mask=[True] + [False] * 3)
     assert np.isnan(floats(conform(stars)["bp_rp"])).tolist() == [True, False, False, False]
+
+
+def test_a_unit_of_the_users_own_converts():
+    stars = table(4)
+    stars["pmra"].unit = u.def_unit("tick", 2 * u.mas / u.yr)
+    np.testing.assert_allclose(conform(stars)["pmra"], 2 * np.asarray(stars["pmra"]))

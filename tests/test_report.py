@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from desktop.fakes import QuickFit, cluster_table
+from desktop.fakes import QuickFit, cluster_table, renamed
 from desktop.programs import need
 
 from decocc_vo import report
@@ -168,11 +168,7 @@ def test_wrong_use_is_refused(result, tmp_path):
 
 
 def test_members_of_a_table_of_other_names_are_listed(result):
-    stars = result.table.copy()
-    names = {"ra": "RA_ICRS", "pmra": "mu"}
-    for ours, theirs in names.items():
-        stars.rename_column(ours, theirs)
-    stars.meta["decocc"] = {**stars.meta["decocc"], "columns": names}
+    stars = renamed(result.table, {"ra": "RA_ICRS", "pmra": "mu"})
     cells = ET.fromstring(render_report(replace(result, table=stars))).iter(f"{XHTML}th")
     header = [" ".join(cell.itertext()) for cell in cells]
     assert {"ra", "pmra"} <= {text.split()[0] for text in header if text.strip()}

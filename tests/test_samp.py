@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
-from desktop.fakes import Program, QuickFit, a_hub, cluster_table, until
+from desktop.fakes import Program, QuickFit, a_hub, cluster_table, renamed, until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -298,11 +298,7 @@ def test_a_script_reaches_aladin_in_pieces(hub, monkeypatch):
 
 
 def test_a_table_of_other_names_is_drawn_and_pointed_at(result):
-    stars = result.table.copy()
-    names = {"ra": "RA_ICRS", "dec": "delta"}
-    for ours, theirs in names.items():
-        stars.rename_column(ours, theirs)
-    stars.meta["decocc"] = {**stars.meta["decocc"], "columns": names}
+    stars = renamed(result.table, {"ra": "RA_ICRS", "dec": "delta"})
     assert overlay_script(stars) == overlay_script(result.table)
     rows = member_rows(stars)
     assert _center(stars, rows, None) == pytest.approx(_center(result.table, rows, None))

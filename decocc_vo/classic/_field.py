@@ -44,14 +44,14 @@ class Field:
         """
         began = time.perf_counter()
         stars, region, used = usable_stars(table, region, columns, FEWEST)
-        centre = region.ra_deg, region.dec_deg
+        motion = astrometry(stars[used], (region.ra_deg, region.dec_deg))[0]
         if usable is not None:
-            used = used[usable(*astrometry(stars[used], centre)[0].T)]
+            good = usable(*motion.T)
+            used, motion = used[good], motion[good]
             requires(stars, used, FEWEST)
-        motion = astrometry(stars[used], centre)[0].T
         xi, eta = region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])
         radius = float(region.radius.to_value(u.arcmin))
-        return cls(table, stars, region, used, *motion, xi, eta, radius, columns, began)
+        return cls(table, stars, region, used, *motion.T, xi, eta, radius, columns, began)
 
     @property
     def motion(self):

@@ -117,12 +117,9 @@ class Clusterix:
         part = speed <= limit
         r = np.hypot(field.xi, field.eta)
         sky = np.hypot(*_groups.footprint_grid(field.xi, field.eta))
-        within = pm[part & (r < 0.5 * field.radius)]
-        if len(within) < 3:
-            name = "region" if self.pm_limit is None else "pm_limit"
-            msg = f"{name!r} leaves {len(within)} stars in the inner half of the region, too few for a density"
-            raise InputError(msg)
-        bandwidth = self._value("bandwidth", u.mas / u.yr) or density_bandwidth(within)
+        within = part & (r < 0.5 * field.radius)
+        given = "region" if self.pm_limit is None else "pm_limit"
+        bandwidth = self._value("bandwidth", u.mas / u.yr) or density_bandwidth(pm[within], given)
         inner = self._value("inner_radius", u.arcmin)
         trials = [inner] if inner is not None else [f * field.radius for f in _INNER]
         areas = [a for a in (_Areas.of(radius, r, sky, part) for radius in trials) if a is not None]
@@ -233,7 +230,7 @@ def _peak(width):
     return 1.0 / np.sum(np.exp(-0.5 * (x / width) ** 2)) ** 2
 
 
-def density_bandwidth(pm):
+def density_bandwidth(pm, given="pm"):
     """
     Width of the kernel under which the stars predict each other best.
 
@@ -245,14 +242,24 @@ def density_bandwidth(pm):
     ----------
     pm : `~numpy.ndarray`
         Proper motions in mas/yr, shape (n, 2).
+    given : str
+        What the caller's argument is called, for the message.
 
     Returns
     -------
     bandwidth : float
         Standard deviation of the kernel in mas/yr.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than three.
     """
     from scipy.spatial.distance import pdist, squareform
 
+    if len(pm) < 3:
+        msg = f"{given!r} leaves {len(pm)} stars in the inner half of the region, too few for a density"
+        raise InputError(msg)
     if len(pm) > _BANDWIDTH_STARS:
         pm = pm[np.linspace(0, len(pm) - 1, _BANDWIDTH_STARS).astype(int)]
     low, high = np.quantile(pm, [0.25, 0.75], axis=0)

@@ -70,9 +70,9 @@ def run(options):
 
 def _fit_of(release, fit, table, *args, **kwargs):
     """Fit a table that states its release, or is of this one."""
-    from ..columns import conform, stated_release
+    from ..columns import designated_release, stated_release
 
-    if stated_release(conform(table, kwargs.get("columns"))) is None:
+    if stated_release(table) is None and designated_release(table) is None:
         table = table.copy(copy_data=False)
         table.meta |= {"release": release.name, "release_key": release.key}
     return fit(table, *args, **kwargs)

@@ -134,7 +134,8 @@ def _unit(unit):
     if isinstance(unit, u.UnrecognizedUnit):
         return u.mag if text.startswith("mag(") else u.Unit(text.replace("year", "yr"))
     # As another format spells them, such as "degree" in a VOTable, units are others than astropy's of that name.
-    return u.Unit(text, parse_strict="silent") if isinstance(text, str) else unit
+    spelt = u.Unit(text, parse_strict="silent")
+    return unit if isinstance(spelt, u.UnrecognizedUnit) else spelt
 
 
 def _first_text(values):

@@ -145,7 +145,7 @@ class ClusterRegion:
             raise InputError(msg)
         if radius is None:
             if found.diameter_arcmin:
-                radius = max(_MARGIN * found.diameter_arcmin / 2 * u.arcmin, _SMALLEST)
+                radius = _around(found.diameter_arcmin * u.arcmin)
             else:
                 radius = DEFAULT_RADIUS
                 log.warning("%s states no size for %s; the radius is %s", found.catalogue, name, radius)
@@ -250,7 +250,7 @@ class ClusterRegion:
         if diameter is not None and not isinstance(diameter, u.Quantity):
             diameter = float(diameter) * u.arcmin
         if diameter is not None and diameter > 0:
-            radius = max((_MARGIN * diameter / 2).to(u.arcmin), _SMALLEST)
+            radius = _around(diameter)
         else:
             radius = DEFAULT_RADIUS
             log.warning("the catalogue states no diameter for %s; the radius is %s", name, radius)
@@ -329,6 +329,11 @@ class ClusterRegion:
                 f"{middle.ra.deg % 360:.4f}, Dec {middle.dec.deg:.4f} deg; give the region of these stars, or none"
             )
             raise InputError(msg)
+
+
+def _around(diameter):
+    """Radius of the cone around a cluster of a catalogued diameter."""
+    return max((_MARGIN * diameter / 2).to(u.arcmin), _SMALLEST)
 
 
 def _plain(value):
