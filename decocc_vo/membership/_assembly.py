@@ -1,0 +1,196 @@
+"""A method's findings become a `Membership`: the user's own rows and columns, and what was found beside them."""
+
+import logging
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from astropy.table import Column, MaskedColumn, Table
+from astropy.utils.exceptions import AstropyUserWarning
+
+from .. import __version__
+from ..columns import ASTROMETRY, COLUMNS, RESULTS, describe, registry_names, unused_name, usable_rows
+from ._result import MEMBER, Membership
+from ._summary import characterise, summary_table
+
+log = logging.getLogger(__name__)
+
+
+def assemble(
+    table,
+    stars,
+    region,
+    used,
+    candidates,
+    *,
+    group,
+    method,
+    stop_reason,
+    settings=None,
+    spread=None,
+    zero_point=0.0,
+    columns=None,
+    calibrated=True,
+    diagnostics=None,
+):
+    """
+    Put a method's findings into a `Membership`.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The user's table; its rows and columns all come back, a column of the name of a result's as ``NAME_original``.
+        One that has all four results is that of an earlier fit, and they are replaced.
+    stars : `~astropy.table.Table`
+        The same rows as `~decocc_vo.columns.conform` gives them.
+    region : `~decocc_vo.region.ClusterRegion`
+        The region that was asked for.
+    used : `~numpy.ndarray`
+        Row indices of the stars that took part; all arrays below are in this order.
+    candidates : sequence of Candidate
+        Best first. The first is the cluster if it is accepted; without an accepted one there is no cluster, and
+        every used star has probability 0.
+    group : `~numpy.ndarray`
+        Group of each used star, -1 for the field.
+    method, stop_reason : str
+        Name of the method, and the sentence that says how the fit ended.
+    settings : mapping, optional
+        The method's settings.
+    spread : `~numpy.ndarray`, optional
+        Standard deviation of the probability over repeated fits; masked in the result when not given.
+    zero_point : float or `~numpy.ndarray`
+        Parallax zero point of the used stars, in mas.
+    columns : mapping of str to str, optional
+        Registry name to the table's own, where they differ. With the spellings that were found it is kept in the
+        result, so that figures and writers find the columns.
+    calibrated : bool
+        Whether the probabilities are meant to be those of being a member; else purity and completeness, which come
+        from them, are masked.
+    diagnostics : mapping, optional
+        More of what the method wants to tell.
+
+    Returns
+    -------
+    membership : Membership
+    """
+    n, used = len(table), np.asarray(used)
+    accepted = [c for c in candidates if c.accepted]
+    probability = np.ma.masked_array(np.zeros(n, np.float32), mask=True)
+    probability[used] = np.clip(accepted[0].probability, 0, 1) if accepted else 0.0
+    code = np.full(len(used), -1, np.int16)
+    for number in range(len(accepted) - 1, -1, -1):
+        code[accepted[number].probability >= MEMBER] = number
+    added = {
+        "membership_prob": probability,
+        "group": _scatter(group, used, n, np.int16),
+        "candidate": _scatter(code, used, n, np.int16),
+        "membership_prob_std": _scatter(spread, used, n, np.float32) if spread is not None and accepted else None,
+    }
+    result = make_room(table)
+    for name, kept in zip(table.colnames, result.colnames, strict=True):
+        if name != kept:
+            told = f"'table' has a column {name!r} of its own, which comes back as {kept!r}"
+            warnings.warn(told, AstropyUserWarning, stacklevel=3)
+    for name, values in added.items():
+        values = np.ma.masked_array(np.zeros(n, np.float32), mask=True) if values is None else values
+        result[name] = MaskedColumn(values, name=name)
+        describe(result[name])
+
+    release = str(stars.meta.get("release") or stars.meta.get("RELEASE") or "unknown")
+    if release == "unknown":
+        log.warning(
+            "the stars do not say which release they are from: no zero point is taken off their parallaxes, and the "
+            "distance may be wrong; set table.meta['release'] to 'Gaia DR3', or what it is (--release)"
+        )
+    zero_point = np.broadcast_to(np.asarray(zero_point, float), (len(used),))
+    rows = [
+        characterise(
+            stars[used], c.probability, region, zero_point=zero_point, significance=c.significance, release=release
+        )
+        for c in candidates
+    ]
+    if not calibrated:
+        rows = [row | {"purity": np.nan, "completeness": np.nan} for row in rows]
+    listed = summary_table(rows)
+    listed.add_column(Column([c.accepted for c in candidates], dtype=np.int16), name="accepted")
+    listed["accepted"].description = "1 if the group holds as a cluster, 0 if it does not"
+    listed["accepted"].meta["ucd"] = "meta.code"
+    provenance = {
+        "method": method,
+        "version": __version__,
+        "settings": dict(settings or {}),
+        "stop_reason": stop_reason,
+        "region": str(region),
+        "release": release,
+        "stars_used": len(used),
+        "stars_not_used": n - len(used),
+        "not_used": _not_used(stars, used),
+    }
+    renamed = {ours: theirs for ours, theirs in registry_names(table, columns or {}).items() if ours != theirs}
+    if renamed:
+        provenance["columns"] = renamed
+        for name, theirs in renamed.items():
+            describe(result[theirs], COLUMNS[name], missing_only=True)
+    result.meta["decocc"] = provenance
+    summary = summary_table([row for row, c in zip(rows, candidates, strict=True) if c.accepted][:1])
+    return Membership(result, summary, listed, {**provenance, **(diagnostics or {})})
+
+
+def _not_used(stars, used):
+    """How many stars did not take part, by the reason."""
+    missing = np.any([np.ma.getmaskarray(stars[name]) for name in ASTROMETRY], axis=0)
+    repeated = ~missing & ~usable_rows(stars)
+    counts = {"missing": int(missing.sum()), "repeated": int(repeated.sum())}
+    counts["other"] = len(stars) - len(used) - sum(counts.values())
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def with_rows_outside(result, table, inside):
+    """
+    Give the result of some rows of a table all of its rows: the others come back masked, as all that were not used.
+
+    Parameters
+    ----------
+    result : Membership
+        Of ``table[inside]``.
+    table : `~astropy.table.Table`
+        The user's.
+    inside : `~numpy.ndarray` of bool
+        Which rows were fitted.
+
+    Returns
+    -------
+    result : Membership
+    """
+    if inside.all():
+        return result
+    full, outside = make_room(table), int(np.count_nonzero(~inside))
+    for column in (result.table[name] for name in RESULTS):
+        full[column.name] = _scatter(column, inside, len(table), column.dtype)
+        describe(full[column.name])
+    unused = {
+        "stars_not_used": result.diagnostics["stars_not_used"] + outside,
+        "not_used": {**result.diagnostics["not_used"], "outside": outside},
+    }
+    full.meta = {**result.table.meta, "decocc": {**result.table.meta["decocc"], **unused}}
+    return replace(result, table=full, diagnostics={**result.diagnostics, **unused})
+
+
+def make_room(table):
+    """
+    Copy a table, so that results can be added.
+
+    A user's own column of a result's name is kept as ``NAME_original``. A table with all four results is that of an
+    earlier fit, and they are left to be replaced.
+    """
+    result = Table(table, masked=True)
+    taken = [name for name in RESULTS if name in result.colnames]
+    for name in taken if len(taken) < len(RESULTS) else ():
+        result.rename_column(name, unused_name(result, name))
+    return result
+
+
+def _scatter(values, used, n, dtype):
+    full = np.ma.masked_array(np.zeros(n, dtype), mask=True)
+    full[used] = values
+    return full

@@ -1,0 +1,209 @@
+"""The characterisation of a group of stars: centre, mean motion, parallax, distance and counts, with errors."""
+
+import astropy.units as u
+import numpy as np
+from astropy.table import MaskedColumn, Table
+
+from ..columns import astrometry, expected_errors, floats, standard_errors, unit_vectors, zero_point_uncertainty
+from ._result import MEMBER
+
+_SUMMARY = (
+    ("name", None, "meta.id;meta.main", "Name of the region"),
+    ("ra", u.deg, "pos.eq.ra;meta.main", "Right ascension of the centre, weighted by probability"),
+    ("dec", u.deg, "pos.eq.dec;meta.main", "Declination of the centre, weighted by probability"),
+    ("n_members", None, "meta.number", "Stars with membership_prob >= 0.5"),
+    ("n_expected", None, "meta.number", "Sum of membership_prob"),
+    ("pmra", u.mas / u.yr, "pos.pm;pos.eq.ra;stat.mean", "Mean proper motion in right ascension, times cos(dec)"),
+    ("pmra_error", u.mas / u.yr, "stat.error;pos.pm;pos.eq.ra", "Standard error of the mean pmra"),
+    (
+        "pmra_dispersion",
+        u.mas / u.yr,
+        "stat.stdev;pos.pm;pos.eq.ra",
+        "Dispersion of pmra, measurement errors taken out; in a wide field it has the perspective in it",
+    ),
+    ("pmdec", u.mas / u.yr, "pos.pm;pos.eq.dec;stat.mean", "Mean proper motion in declination"),
+    ("pmdec_error", u.mas / u.yr, "stat.error;pos.pm;pos.eq.dec", "Standard error of the mean pmdec"),
+    (
+        "pmdec_dispersion",
+        u.mas / u.yr,
+        "stat.stdev;pos.pm;pos.eq.dec",
+        "Dispersion of pmdec, measurement errors taken out; in a wide field it has the perspective in it",
+    ),
+    ("parallax", u.mas, "pos.parallax;stat.mean", "Mean parallax, zero point not subtracted"),
+    ("parallax_error", u.mas, "stat.error;pos.parallax", "Standard error of the mean parallax"),
+    (
+        "parallax_dispersion",
+        u.mas,
+        "stat.stdev;pos.parallax",
+        "Intrinsic dispersion of parallax, measurement errors taken out",
+    ),
+    (
+        "parallax_zero_point",
+        u.mas,
+        "arith.zp;pos.parallax",
+        "Zero point used for the distance: subtract it from parallax",
+    ),
+    (
+        "distance",
+        u.pc,
+        "pos.distance",
+        "Inverse of the mean parallax after the zero point; masked where that is not positive",
+    ),
+    (
+        "distance_low",
+        u.pc,
+        "pos.distance;stat.min",
+        "Lower end of the 68 % interval of distance, systematics of the zero point included",
+    ),
+    (
+        "distance_high",
+        u.pc,
+        "pos.distance;stat.max",
+        "Upper end of the 68 % interval of distance, systematics of the zero point included",
+    ),
+    ("r50", u.deg, "phys.angSize", "Radius around the centre that holds half of the members"),
+    (
+        "significance",
+        None,
+        "stat.likelihood",
+        "Evidence for the cluster in natural log units, as the method defines it",
+    ),
+    (
+        "purity",
+        None,
+        "stat.value",
+        "Expected fraction of true members among stars with membership_prob >= 0.5; masked where a method's "
+        "membership_prob is not calibrated",
+    ),
+    (
+        "completeness",
+        None,
+        "stat.value",
+        "Expected fraction of the members that have membership_prob >= 0.5; masked as purity is",
+    ),
+    ("release", None, "meta.version", "Release the stars come from"),
+)
+
+
+def characterise(stars, probability, region, *, zero_point=0.0, significance=float("nan"), release="unknown"):
+    """
+    Characterise one group of stars: centre, mean motion, parallax, counts, with errors.
+
+    Means and dispersions weigh every star by its probability, and motions are in the axes at the group's centre, which
+    near a pole are not those at each star; the intrinsic dispersion is separated from the measurement errors by maximum
+    likelihood; where a table has no errors, those expected at the magnitude stand in.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        Rows as `~decocc_vo.columns.conform` gives them, all usable.
+    probability : `~numpy.ndarray`
+        Membership probability, shape (n,).
+    region : `~decocc_vo.region.ClusterRegion`
+        Whose centre is the origin of the tangent plane.
+    zero_point : float or `~numpy.ndarray`
+        Parallax zero point in mas, one or one a star; the summary has its mean, each star weighing as much as in that
+        of the parallaxes.
+    significance : float
+        Evidence for the group.
+    release : str
+        Name of the release.
+
+    Returns
+    -------
+    row : dict
+        One value for each column of the summary.
+    """
+    p = np.asarray(probability, float)
+    row = {"name": region.name or "", "release": release, "significance": significance}
+    unit = unit_vectors(np.radians(floats(stars["ra"])), np.radians(floats(stars["dec"])))
+    centre = (p[:, None] * unit).sum(0)
+    centre /= max(np.linalg.norm(centre), 1e-300)
+    row["ra"] = np.degrees(np.arctan2(centre[1], centre[0])) % 360.0
+    row["dec"] = np.degrees(np.arcsin(np.clip(centre[2], -1, 1)))
+    values, turn = astrometry(stars, (row["ra"], row["dec"]))
+    values[:, 2] -= zero_point
+    errors = np.sqrt(np.einsum("nij,nj->ni", turn**2, _errors(stars) ** 2))
+    for name, value, error in zip(("pmra", "pmdec", "parallax"), values.T, errors.T, strict=True):
+        *found, weights = _mean_and_dispersion(value, error, p)
+        row |= dict(zip((name, f"{name}_error", f"{name}_dispersion"), found, strict=True))
+    total = p.sum()
+    # Of the stars that the mean parallax comes from: faint ones, which say little of it, have another zero point.
+    row["parallax_zero_point"] = zero = float(np.sum(weights * zero_point)) if total > 0 else np.nan
+    true, row["parallax"] = row["parallax"], row["parallax"] + zero
+    sigma = np.hypot(row["parallax_error"], zero_point_uncertainty(release))
+    for name, value in (("distance", true), ("distance_low", true + sigma), ("distance_high", true - sigma)):
+        row[name] = 1000.0 / value if value > 0 else np.nan
+    chosen = p.astype(np.float32) >= MEMBER  # as in the table
+    row["n_members"] = int(chosen.sum())
+    row["n_expected"] = float(total)
+    row["r50"] = _weighted_median(2 * np.degrees(np.arcsin(np.linalg.norm(unit - centre, axis=1) / 2)), p)
+    row["purity"] = float(p[chosen].mean()) if chosen.any() else np.nan
+    row["completeness"] = float(p[chosen].sum() / total) if total > 0 else np.nan
+    return row
+
+
+def _mean_and_dispersion(x, error, weight):
+    """
+    Mean, its standard error, and intrinsic dispersion of values with known errors, by maximum likelihood.
+
+    Fixed-point iteration of the normal equations of ``sum w ln N(x; mean, error^2 + s^2)``; the variance that it gives
+    for n values is (n - 1) / n of the true one. Returned beside them is the weight of each value in the mean.
+    """
+    weights = np.zeros(len(x))
+    good = np.isfinite(x) & (weight > 0)
+    x, weight = x[good], weight[good]
+    if x.size == 0:
+        return np.nan, np.nan, np.nan, weights
+    error = error[good]
+    mean = np.average(x, weights=weight)
+    s2 = max(np.average((x - mean) ** 2, weights=weight) - np.average(error**2, weights=weight), 0.0)
+    s2 = max(s2, 1e-3 * np.average((x - mean) ** 2, weights=weight), 1e-12)
+    for _ in range(200):
+        v = weight / (error**2 + s2)
+        mean = np.sum(v * x) / np.sum(v)
+        q = weight / (error**2 + s2) ** 2
+        new = max(s2 * np.sum(q * (x - mean) ** 2) / np.sum(v), 1e-12)
+        done = abs(new - s2) <= 1e-6 * s2
+        s2 = new
+        if done:
+            break
+    weights[good] = v / np.sum(v)
+    s2 *= max(weight.sum(), 2.0) / (max(weight.sum(), 2.0) - 1.0)
+    return mean, np.sqrt(1.0 / np.sum(weight / (error**2 + s2))), np.sqrt(s2), weights
+
+
+def _errors(stars):
+    """
+    Standard errors, shape (n, 3): zero where nothing is known of a column's, else those of a G = 18 star stand in.
+
+    Without any the dispersions have the errors in them; a few stars without must not weigh more than all others.
+    """
+    errors = standard_errors(stars)
+    unknown = ~np.isfinite(errors)
+    stand_in = np.where(unknown.all(axis=0), 0.0, expected_errors(np.array([18.0])))
+    return np.where(unknown, stand_in, errors)
+
+
+def _weighted_median(x, weight):
+    if not weight.sum() > 0:
+        return np.nan
+    order = np.argsort(x, kind="stable")
+    cumulative = np.cumsum(weight[order])
+    return float(x[order][np.searchsorted(cumulative, cumulative[-1] / 2)])
+
+
+def summary_table(rows):
+    """The summary or candidates table of rows made by `characterise`."""
+    table = Table(masked=True)
+    for name, unit, ucd, description in _SUMMARY:
+        values = [row[name] for row in rows]
+        if name in ("name", "release"):
+            table[name] = MaskedColumn(np.array(values, dtype=str if values else "U1"), description=description)
+        elif name == "n_members":
+            table[name] = MaskedColumn(np.array(values, dtype=np.int64), description=description)
+        else:
+            data = np.ma.masked_invalid(np.array(values, dtype=float))
+            table[name] = MaskedColumn(data, unit=unit, description=description)
+        table[name].meta["ucd"] = ucd
+    return table
