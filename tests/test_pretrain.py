@@ -25,7 +25,8 @@ from decocc_vo.pretrain import (
     train,
 )
 from decocc_vo.pretrain.__main__ import main
-from decocc_vo.pretrain._examples import _copied, _one_thread_each, noisier
+from decocc_vo.pretrain._examples import _copied, noisier
+from decocc_vo.pretrain._files import _one_thread_each
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 from decocc_vo.stars.files import read_stars
 from decocc_vo.votable import write_table

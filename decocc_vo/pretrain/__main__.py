@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..embedding.head import save_head
-from ._examples import load_examples, make_examples
+from ._files import load_examples, make_examples
 from ._training import cross_validate, report, train
 
 

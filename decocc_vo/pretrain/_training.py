@@ -6,7 +6,8 @@ from astropy.table import Table
 from ..decocc import DECOCC
 from ..embedding.context import without_photometry
 from ..embedding.head import agreed, correct, train_heads
-from ._examples import LISTS, f1
+from ._examples import f1
+from ._fields import LISTS
 
 _REAL_SHARE = 0.4  # of the stars drawn in training, from real fields and their copies
 _HIDDEN = 0.1  # of the stars of which magnitude and colour are hidden, so that the head can do without
