@@ -33,7 +33,14 @@ class Desktop:
 
     def selected(self):
         """How many sources are selected; Aladin paints the number, so that it is read from the program itself."""
-        return int(self.sky("count", "cds.aladin.Aladin", "aladin", "view", "vselobj"))
+        return int(self.sky("value", "cds.aladin.Aladin", "aladin", "view", "vselobj"))
+
+    def zoomed(self, degrees):
+        """Ask for a width of the view; whether Aladin, which forgets it where it comes while a table loads, has it."""
+        send_script(f"zoom {degrees:.2f}deg")
+        time.sleep(1)
+        width = float(self.sky("value", "cds.aladin.Aladin", "aladin", "view", "viewSimple", "0", "tailleRA"))
+        return 0.8 < width / degrees < 1.6
 
     def photograph(self, name, *box):
         if "DECOCC_SCREENSHOTS" in os.environ:
@@ -72,7 +79,7 @@ def test_the_result_appears_in_both_programs(desktop):
     assert len(entry.holders) == 2
     assert "M 44 members" in desktop.tables("cells", "TOPCAT")
     assert len(entry.rows) >= 70
-    send_script(f"zoom {2 * entry.region.radius_deg:.2f}deg")
+    assert until(lambda: desktop.zoomed(2 * entry.region.radius_deg), 60)
     desktop.tables("press", "TOPCAT", "Row Subsets")
     until(lambda: f"DECOCC\t{len(entry.rows)}\t" in desktop.tables("cells", "Row Subsets"))
 

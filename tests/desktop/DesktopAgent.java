@@ -2,6 +2,7 @@ import java.awt.*;
 import java.awt.event.InputEvent;
 import java.awt.image.BufferedImage;
 import java.io.*;
+import java.lang.reflect.Array;
 import java.net.*;
 import java.nio.charset.StandardCharsets;
 import java.util.*;
@@ -110,13 +111,17 @@ public final class DesktopAgent {
             case "hide":
                 window(w[1]).setVisible(false);
                 return "";
-            case "count": { // things in a collection of the program, by class and fields from a static one
+            case "value": { // of the program, by class and fields from a static one, or items; of a collection its size
                 Object value = null;
                 for (int i = 2; i < w.length; i++) {
-                    Class<?> type = value == null ? Class.forName(w[1]) : value.getClass();
-                    value = field(type, w[i]).get(value);
+                    if (value != null && value.getClass().isArray()) {
+                        value = Array.get(value, number(w[i]));
+                    } else {
+                        Class<?> type = value == null ? Class.forName(w[1]) : value.getClass();
+                        value = field(type, w[i]).get(value);
+                    }
                 }
-                return String.valueOf(((Collection<?>) value).size());
+                return String.valueOf(value instanceof Collection ? ((Collection<?>) value).size() : value);
             }
             case "drag":
                 return drag(w);
