@@ -20,6 +20,7 @@ from astropy.table import Table, vstack
 
 from .columns import (
     AU_YR,
+    SIMULATED,
     conform,
     correlations,
     expected_errors,
@@ -395,6 +396,6 @@ def simulate_field(region, n_stars, seed=0, limits=(8.0, 18.0)):
             "phot_g_mean_mag": g,
             "bp_rp": rng.gamma(6.0, 0.18, n_stars) + 0.2,
         },
-        meta={"release": "simulated"},
+        meta={"release": SIMULATED},
     )
     return conform(stars)

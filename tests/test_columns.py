@@ -24,6 +24,7 @@ from decocc_vo.columns import (
     floats,
     get_release,
     parallax_zero_point,
+    release_name,
     registry_names,
     standard_errors,
     usable_rows,
@@ -451,6 +452,29 @@ def test_units_that_a_votable_spells_out_are_those_of_their_name(tmp_path):
     assert "mas/year" in path.read_text()
     assert conform(spelt)["ra"].unit == u.deg
     np.testing.assert_allclose(conform(spelt)["pmra"], stars["pmra"])
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"release_key": "gaia_dr3"},
+        {"release_key": "unknown", "release": "Gaia DR3"},  # a file that said nothing, and a user who did
+        {"Release": "Gaia DR3"},
+        {"RELEASE": "DR3", "release_key": "gaia_dr3"},
+    ],
+)
+def test_a_release_is_stated_wherever_it_is_known(meta):
+    stars = table(4)
+    stars.meta |= meta
+    assert conform(stars).meta["release"] == release_name(stars) == "Gaia DR3"
+    assert np.all(parallax_zero_point(conform(stars)) < 0)
+
+
+def test_two_releases_are_refused():
+    stars = table(4)
+    stars.meta |= {"release_key": "gaia_dr3", "release": "Gaia DR2"}
+    with pytest.raises(InputError, match=r"'table' is said to be from gaia_dr2 and from gaia_dr3"):
+        conform(stars)
 
 
 def test_designations_state_the_release():

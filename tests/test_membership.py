@@ -380,8 +380,12 @@ def test_a_release_that_is_not_stated_is_told(caplog):
     assembled(table, np.ones(20))
     assert "do not say which release" in caplog.text
     caplog.clear()
-    table.meta["release"] = "Gaia DR3"
-    assembled(table, np.ones(20))
+    table.meta["release"] = "Gaia DR4"
+    assert assembled(table, np.ones(20)).summary["release"][0] == "Gaia DR4"
+    assert "from 'Gaia DR4', which is not known here: no zero point" in caplog.text
+    caplog.clear()
+    table.meta |= {"release": "Gaia DR3", "release_key": "unknown"}
+    assert assembled(table, np.ones(20)).summary["release"][0] == "Gaia DR3"
     assert not caplog.text
 
 

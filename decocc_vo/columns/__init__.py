@@ -20,7 +20,7 @@ from ._errors import correlations, expected_errors, magnitudes, standard_errors
 from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, RESULTS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
 from ._sky import AU_YR, astrometry, footprint_radius, stray, turns, unit_vectors
-from ._statements import designated_release, julian_year, stated_release
+from ._statements import SIMULATED, designated_release, julian_year, release_name, stated_release
 from ._zero_point import parallax_zero_point, values_or_nan, zero_point_uncertainty
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "CORRELATIONS",
     "RELEASES",
     "RESULTS",
+    "SIMULATED",
     "ColumnInfo",
     "Release",
     "Service",
@@ -49,6 +50,7 @@ __all__ = [
     "magnitudes",
     "parallax_zero_point",
     "registry_names",
+    "release_name",
     "requires",
     "standard_errors",
     "stated_release",

@@ -203,7 +203,8 @@ def conform(table, columns=None):
         msg = "'table' has no rows; a cluster needs stars"
         raise InputError(msg)
     stars = plain(masked=True, meta=dict(table.meta))
-    if stated_release(table) is None and (release := designated_release(table)) is not None:
+    release = stated_release(table) or designated_release(table)
+    if release is not None:
         stars.meta |= {"release": release.name, "release_key": release.key}
     for name, source in found.items():
         stars[name] = _to_registry(table[source], COLUMNS[name], source)

@@ -9,7 +9,18 @@ from astropy.table import Column, MaskedColumn, Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from .. import __version__
-from ..columns import ASTROMETRY, COLUMNS, RESULTS, describe, registry_names, unused_name, usable_rows
+from ..columns import (
+    ASTROMETRY,
+    COLUMNS,
+    RESULTS,
+    SIMULATED,
+    describe,
+    registry_names,
+    release_name,
+    stated_release,
+    unused_name,
+    usable_rows,
+)
 from ._result import MEMBER, Membership
 from ._summary import characterise, summary_table
 
@@ -96,11 +107,14 @@ def assemble(
         result[name] = MaskedColumn(values, name=name)
         describe(result[name])
 
-    release = str(stars.meta.get("release") or stars.meta.get("RELEASE") or "unknown")
-    if release == "unknown":
+    release = release_name(stars)
+    if stated_release(stars) is None and release != SIMULATED:
         log.warning(
-            "the stars do not say which release they are from: no zero point is taken off their parallaxes, and the "
-            "distance may be wrong; set table.meta['release'] to 'Gaia DR3', or what it is (--release)"
+            "%s: no zero point is taken off their parallaxes, and the distance may be wrong; set "
+            "table.meta['release'] to 'Gaia DR3', or what it is (--release)",
+            "the stars do not say which release they are from"
+            if release == "unknown"
+            else f"the stars are from {release!r}, which is not known here",
         )
     zero_point = np.broadcast_to(np.asarray(zero_point, float), (len(used),))
     rows = [
