@@ -257,8 +257,8 @@ def _members(table):
     columns = []
     for name in names:
         column = table[known[name]][order[:_LISTED]]
-        if column.dtype.kind in "iu":
-            columns.append(["" if np.ma.is_masked(v) else str(int(v)) for v in column])
+        if np.dtype(COLUMNS[name].dtype).kind == "i":
+            columns.append(["" if np.ma.is_masked(v) else str(v) for v in column])
         else:
             columns.append([_number(v, digits=_DIGITS.get(name, 2)) for v in floats(column)])
     return {"header": header, "rows": list(zip(*columns, strict=True)), "total": len(order)}

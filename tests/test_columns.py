@@ -24,11 +24,12 @@ from decocc_vo.columns import (
     floats,
     get_release,
     parallax_zero_point,
-    release_name,
     registry_names,
+    release_name,
     standard_errors,
     usable_rows,
 )
+from decocc_vo.columns._services import VIZIER_DR2, VIZIER_DR3, VIZIER_EDR3
 
 FIVE = ("ra", "dec", "parallax", "pmra", "pmdec")
 
@@ -219,7 +220,30 @@ class TestConform:
 
     def test_floating_source_id(self):
         with pytest.raises(InputError, match="'source_id' is stored as floating point, which loses digits"):
-            conform(table(source_id=[1.0, 2, 3, 4]))
+            conform(table(source_id=[2.0**60, 2, 3, 4]))
+
+    def test_floating_numbers_that_lose_no_digit(self):
+        """As a join leaves Hipparcos's, with NaN where there is none."""
+        stars = table(HIP=[1.0, np.nan, 3, 4])
+        if "source_id" in stars.colnames:
+            stars.remove_column("source_id")
+        numbers = conform(stars)["source_id"]
+        assert numbers.tolist() == [1, None, 3, 4]
+        with pytest.raises(InputError, match="must hold integers"):
+            conform(table(source_id=[1.5, 2, 3, 4]))
+
+    @pytest.mark.parametrize(
+        "values", [["1.5", "", "3", "4"], np.array([b"1.5", b"--", b"3", b"4"]), np.array([1.5, "", 3, 4], object)]
+    )
+    def test_text_behind_a_mask(self, values):
+        stars = table(parallax=MaskedColumn(values, mask=[False, True, False, False]))
+        assert conform(stars)["parallax"].tolist() == [1.5, None, 3, 4]
+
+    def test_spellings_of_vizier(self):
+        """All those in which it serves the releases, correlations among them."""
+        for names in (VIZIER_DR2, VIZIER_EDR3, VIZIER_DR3):
+            raw = Table({theirs: [1] for theirs in names.values()})
+            assert set(conform(raw).colnames) == set(names)
 
     @pytest.mark.parametrize(
         "values", [["a", "b", "c", "d"], np.array([2**63 + 5] * 4, "u8"), np.array([None, 1, 2, 3], object)]

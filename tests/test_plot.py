@@ -17,6 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from decocc_vo.columns import astrometry
 from decocc_vo.exceptions import InputError, ServiceError
 from decocc_vo.plot import plot_cmd, plot_parallax, plot_proper_motions, plot_sky, plot_summary, save_plots
+from decocc_vo.plot._view import View
 from decocc_vo.region import ClusterRegion
 
 PANELS = (plot_proper_motions, plot_parallax, plot_cmd, plot_sky)
@@ -238,6 +239,15 @@ def test_other_column_names():
     with pytest.raises(InputError, match="lacks the column pmra"):
         plot_proper_motions(result)
     assert len(drawn(plot_proper_motions(result, columns={"pmra": "motion"}))[1]) == 60
+
+
+def test_a_column_of_another_name_that_was_removed():
+    result = make_result()
+    result.table.rename_column("phot_g_mean_mag", "Gmag")
+    result.table.meta["decocc"] = {"columns": {"phot_g_mean_mag": "Gmag", "bp_rp": "bp_rp"}}
+    assert View.of(result).photometry is not None
+    result.table.remove_column("Gmag")
+    assert View.of(result).photometry is None
 
 
 def test_summary_has_all_four_and_one_colour_bar():

@@ -54,8 +54,8 @@ class TestConstruction:
         ("center", "rule"),
         [
             ("56.75 24.12", "must be a SkyCoord"),
-            (SkyCoord([1, 2], [3, 4], unit="deg"), "one position, not 2"),
-            (SkyCoord([1], [3], unit="deg"), "one position, not 1"),
+            (SkyCoord([1, 2], [3, 4], unit="deg"), "one position, not an array of 2"),
+            (SkyCoord([1], [3], unit="deg"), "one position, not an array of 1"),
             (SkyCoord(np.nan, 3, unit="deg"), "finite"),
             (SkyCoord(10, 3, unit="deg", frame="altaz"), "into ICRS"),
         ],
@@ -73,7 +73,7 @@ class TestConstruction:
             (None, "needs a unit"),
             (u.Quantity(1.0), "needs a unit"),
             (1 * u.pc, "pc is none"),
-            ([1, 2] * u.deg, "one angle, not 2"),
+            ([1, 2] * u.deg, "one angle, not an array of 2"),
             (0 * u.deg, "more than 0"),
             (-1 * u.deg, "more than 0"),
             (np.nan * u.deg, "more than 0"),
@@ -220,7 +220,21 @@ class TestText:
 
     @pytest.mark.parametrize(
         "text",
-        ["", "66.7", "a b", "nan 3", "1 inf", "4 26.9 15.8", "04 61 00 +10 00", "26 0 0 +1 0 0", "1 2 3 4 +5 6 7", 3],
+        [
+            *(
+                "",
+                "66.7",
+                "a b",
+                "nan 3",
+                "1 inf",
+                "4 26.9 15.8",
+                "04 61 00 +10 00",
+                "26 0 0 +1 0 0",
+                "1 2 3 4 +5 6 7",
+                3,
+            ),
+            *("05 35 17.3s -05 23 28", "05 35m -05 23", "12 30 10.0 -10 20 30s"),  # all seconds, to astropy
+        ],
     )
     def test_unreadable(self, text):
         with pytest.raises(InputError, match=r"'center' .* cannot be read; write 'RA DEC'"):
@@ -356,6 +370,18 @@ class TestTable:
         assert region.ra_deg == pytest.approx(1.5)
         assert region.radius_deg == pytest.approx(0.5, abs=1e-3)
 
+    def test_positions_alone_are_enough(self):
+        """In any spelling and unit that `conform` takes."""
+        stars = Table({"RA": [1.0, 2.0], "DEC": [1.0, 1.0]})
+        with pytest.warns(u.UnitsWarning):
+            stars["RA"].unit = u.Unit("degree", format="vounit", parse_strict="warn")
+        assert ClusterRegion.from_table(stars).ra_deg == pytest.approx(1.5)
+        assert ClusterRegion.from_table(stars).contains(stars["RA"], stars["DEC"]).all()
+        with pytest.raises(InputError, match="'stars' has no column dec; rename"):
+            ClusterRegion.from_table(stars["RA",])
+        with pytest.raises(InputError, match="positions must be numbers or angles"):
+            ClusterRegion.from_table(Table({"ra": ["a", "b"], "dec": [1.0, 2.0]}))
+
     @pytest.mark.parametrize(
         ("ra", "dec", "rule"),
         [
@@ -398,7 +424,17 @@ class TestOpenClust:
         rows = kind({"RA": [10.0] * u.deg, "Dec": [20.0] * u.deg, "Diam": [1.0] * u.deg})
         assert ClusterRegion.from_openclust(rows[0]).radius.to_value(u.arcmin) == pytest.approx(45)
 
-    @pytest.mark.parametrize("diameter", [np.nan, 0.0, np.ma.masked])
+    @pytest.mark.parametrize("diameter", ["30", "30 arcmin", "0.5deg", 30, 30 * u.arcmin])
+    def test_a_diameter_in_any_form(self, diameter):
+        row = {"Name": "FSR 1", "RA": "1 2 3", "Dec": "-4 5 6", "Diam": diameter}
+        assert ClusterRegion.from_openclust(row).radius.to_value(u.arcmin) == pytest.approx(22.5)
+
+    @pytest.mark.parametrize("diameter", [3 * u.pc, "3 pc"])
+    def test_a_diameter_that_is_no_angle(self, diameter):
+        with pytest.raises(InputError, match="'row' has a diameter in pc"):
+            ClusterRegion.from_openclust({"Name": "FSR 1", "RA": "1 2 3", "Dec": "-4 5 6", "Diam": diameter})
+
+    @pytest.mark.parametrize("diameter", [np.nan, 0.0, np.ma.masked, ""])
     def test_no_diameter(self, diameter, caplog):
         region = ClusterRegion.from_openclust({"Name": "FSR 1", "RA": "1 2 3", "Dec": "-4 5 6", "Diam": diameter})
         assert region.radius == DEFAULT_RADIUS

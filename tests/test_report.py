@@ -14,7 +14,7 @@ from desktop.programs import need
 from decocc_vo import report
 from decocc_vo.exceptions import InputError, ServiceError
 from decocc_vo.region import ClusterRegion
-from decocc_vo.report import render_report, write_report
+from decocc_vo.report import _members, render_report, write_report
 from decocc_vo.samp._reading import fetch_table
 from decocc_vo.samp.sending import member_rows, table_key
 
@@ -172,3 +172,9 @@ def test_members_of_a_table_of_other_names_are_listed(result):
     cells = ET.fromstring(render_report(replace(result, table=stars))).iter(f"{XHTML}th")
     header = [" ".join(cell.itertext()) for cell in cells]
     assert {"ra", "pmra"} <= {text.split()[0] for text in header if text.strip()}
+
+
+def test_identifiers_that_are_text_are_listed(result):
+    table = result.table.copy()
+    table["source_id"] = [f"{number}" for number in table["source_id"]]
+    assert _members(table)["rows"] == _members(result.table)["rows"]

@@ -12,16 +12,26 @@ from ._statements import designated_release, stated_release
 
 
 def floats(column):
-    """Values of a column as float64, NaN where masked."""
+    """Values of a column as float64, NaN where masked; text is read as numbers, and else a ValueError."""
+    values = np.ma.asarray(column)
+    if values.dtype.kind in "SUO":  # what lies behind a mask is no number
+        known = ~np.ma.getmaskarray(values)
+        numbers = np.full(values.shape, np.nan)
+        numbers[known] = np.ma.getdata(values)[known].astype(float)
+        return numbers
     with np.errstate(invalid="ignore"):  # whatever lies behind a mask
-        return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+        return np.ma.filled(values.astype(float), np.nan)
 
 
 def degrees(values):
     """Degrees as float64; NaN where masked. A unit is heeded, plain numbers are degrees."""
     unit = getattr(values, "unit", None)
-    values = floats(getattr(values, "value", values))
-    return values if unit is None else np.asarray(u.Quantity(values, unit).to_value(u.deg))
+    try:
+        factor = 1.0 if unit is None or unit == u.dimensionless_unscaled else _unit(unit).to(u.deg)
+        return floats(getattr(values, "value", values)) * factor
+    except (u.UnitConversionError, TypeError, ValueError) as err:
+        msg = f"positions must be numbers or angles, in degrees where they have no unit: {err}"
+        raise InputError(msg) from None
 
 
 def _kind(column):
@@ -98,7 +108,7 @@ def _to_registry(column, info, source):
         raise InputError(msg)
     dtype = np.dtype(info.dtype)
     if dtype.kind == "i":
-        if values.dtype.kind == "f" and info.name == "source_id":
+        if values.dtype.kind == "f" and info.name == "source_id" and not _keeps_digits(values):
             msg = f"'{source}' is stored as floating point, which loses digits of a 64-bit identifier; read it as int64"
             raise InputError(msg)
         try:
@@ -116,13 +126,18 @@ def _to_registry(column, info, source):
             msg = f"'{source}' must hold integers that {dtype.name} can hold"
             raise InputError(msg) from None
     try:
-        with np.errstate(invalid="ignore"):  # whatever lies behind a mask
-            values = values.astype(float)
+        values = floats(values) * factor
     except (ValueError, TypeError):
         msg = f"'{source}' must hold numbers, and holds {_first_text(values)!r}"
         raise InputError(msg) from None
-    values = np.ma.filled(values, np.nan) * factor
     return np.ma.masked_invalid(np.where(np.abs(values) <= info.largest, values, np.nan).astype(dtype))
+
+
+def _keeps_digits(values):
+    """Whether these floating-point numbers can be integers that lost no digit."""
+    largest = 2.0 ** (np.finfo(values.dtype).nmant + 1)
+    values = np.ma.compressed(values)
+    return bool(np.all(np.abs(values[np.isfinite(values)]) < largest))
 
 
 def _unit(unit):

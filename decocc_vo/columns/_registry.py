@@ -1,10 +1,12 @@
 """Every column a star's table may have: its unit, UCD, type and meaning."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import astropy.units as u
 import numpy as np
+
+from ._services import VIZIER_DR2, VIZIER_DR3, VIZIER_EDR3
 
 
 @dataclass(frozen=True)
@@ -46,50 +48,33 @@ def _correlation(first, second):
 _FIVE = ("ra", "dec", "parallax", "pmra", "pmdec")
 
 _REGISTRY = (
-    ColumnInfo(
-        "source_id", None, "meta.id;meta.main", "int64", "Identifier of the star in its release", ("source", "hip")
-    ),
-    ColumnInfo(
-        "ra", u.deg, "pos.eq.ra;meta.main", "float64", "Right ascension (ICRS) at the release's epoch", ("ra_icrs",)
-    ),
+    ColumnInfo("source_id", None, "meta.id;meta.main", "int64", "Identifier of the star in its release", ("hip",)),
+    ColumnInfo("ra", u.deg, "pos.eq.ra;meta.main", "float64", "Right ascension (ICRS) at the release's epoch"),
     ColumnInfo(
         "dec",
         u.deg,
         "pos.eq.dec;meta.main",
         "float64",
         "Declination (ICRS) at the release's epoch",
-        ("de_icrs", "dec_icrs"),
+        ("dec_icrs",),
     ),
     ColumnInfo(
-        "ra_error",
-        u.mas,
-        "stat.error;pos.eq.ra",
-        "float32",
-        "Standard error of right ascension, times cos(dec)",
-        ("e_ra_icrs",),
+        "ra_error", u.mas, "stat.error;pos.eq.ra", "float32", "Standard error of right ascension, times cos(dec)"
     ),
-    ColumnInfo("dec_error", u.mas, "stat.error;pos.eq.dec", "float32", "Standard error of declination", ("e_de_icrs",)),
-    ColumnInfo("parallax", u.mas, "pos.parallax", "float64", "Parallax, as published", ("plx",)),
-    ColumnInfo("parallax_error", u.mas, "stat.error;pos.parallax", "float32", "Standard error of parallax", ("e_plx",)),
+    ColumnInfo("dec_error", u.mas, "stat.error;pos.eq.dec", "float32", "Standard error of declination"),
+    ColumnInfo("parallax", u.mas, "pos.parallax", "float64", "Parallax, as published"),
+    ColumnInfo("parallax_error", u.mas, "stat.error;pos.parallax", "float32", "Standard error of parallax"),
     ColumnInfo(
         "pmra", _MASYR, "pos.pm;pos.eq.ra", "float64", "Proper motion in right ascension, times cos(dec)", ("pmra*",)
     ),
-    ColumnInfo(
-        "pmra_error", _MASYR, "stat.error;pos.pm;pos.eq.ra", "float32", "Standard error of pmra", ("e_pmra", "e_pmra*")
-    ),
-    ColumnInfo("pmdec", _MASYR, "pos.pm;pos.eq.dec", "float64", "Proper motion in declination", ("pmde",)),
-    ColumnInfo(
-        "pmdec_error", _MASYR, "stat.error;pos.pm;pos.eq.dec", "float32", "Standard error of pmdec", ("e_pmde",)
-    ),
+    ColumnInfo("pmra_error", _MASYR, "stat.error;pos.pm;pos.eq.ra", "float32", "Standard error of pmra", ("e_pmra*",)),
+    ColumnInfo("pmdec", _MASYR, "pos.pm;pos.eq.dec", "float64", "Proper motion in declination"),
+    ColumnInfo("pmdec_error", _MASYR, "stat.error;pos.pm;pos.eq.dec", "float32", "Standard error of pmdec"),
     *(_correlation(a, b) for i, a in enumerate(_FIVE) for b in _FIVE[i + 1 :]),
-    ColumnInfo(
-        "phot_g_mean_mag", u.mag, "phot.mag;em.opt", "float32", "Mean magnitude in Gaia's G band", ("gmag", "g_mag")
-    ),
-    ColumnInfo("phot_bp_mean_mag", u.mag, "phot.mag;em.opt.B", "float32", "Mean magnitude in the BP band", ("bpmag",)),
-    ColumnInfo("phot_rp_mean_mag", u.mag, "phot.mag;em.opt.R", "float32", "Mean magnitude in the RP band", ("rpmag",)),
-    ColumnInfo(
-        "bp_rp", u.mag, "phot.color;em.opt.B;em.opt.R", "float32", "Colour BP - RP", ("bp-rp", "bprp", "bp_rp_")
-    ),
+    ColumnInfo("phot_g_mean_mag", u.mag, "phot.mag;em.opt", "float32", "Mean magnitude in Gaia's G band", ("g_mag",)),
+    ColumnInfo("phot_bp_mean_mag", u.mag, "phot.mag;em.opt.B", "float32", "Mean magnitude in the BP band"),
+    ColumnInfo("phot_rp_mean_mag", u.mag, "phot.mag;em.opt.R", "float32", "Mean magnitude in the RP band"),
+    ColumnInfo("bp_rp", u.mag, "phot.color;em.opt.B;em.opt.R", "float32", "Colour BP - RP", ("bprp", "bp_rp_")),
     ColumnInfo("phot_bp_rp_excess_factor", None, "stat.value", "float32", "Flux excess of BP and RP over G"),
     ColumnInfo("ruwe", None, "stat.error", "float32", "Renormalised unit weight error of the astrometry"),
     ColumnInfo(
@@ -98,7 +83,6 @@ _REGISTRY = (
         "meta.number",
         "int16",
         "Which astrometric parameters were solved for: 31 five, 95 six, 3 position only",
-        ("solved",),
     ),
     ColumnInfo(
         "nu_eff_used_in_astrometry",
@@ -106,7 +90,6 @@ _REGISTRY = (
         "em.wavenumber",
         "float32",
         "Effective wavenumber used in the five-parameter solution",
-        ("nueff",),
     ),
     ColumnInfo(
         "pseudocolour",
@@ -114,16 +97,15 @@ _REGISTRY = (
         "em.wavenumber",
         "float32",
         "Astrometric estimate of the colour in the six-parameter solution",
-        ("pscol",),
     ),
-    ColumnInfo("ecl_lat", u.deg, "pos.ecliptic.lat", "float64", "Ecliptic latitude", ("elat",)),
+    ColumnInfo("ecl_lat", u.deg, "pos.ecliptic.lat", "float64", "Ecliptic latitude"),
     ColumnInfo(
         "radial_velocity",
         u.km / u.s,
         "spect.dopplerVeloc.opt",
         "float32",
         "Barycentric radial velocity",
-        ("dr2_radial_velocity", "rv"),
+        ("dr2_radial_velocity",),
     ),
     ColumnInfo(
         "radial_velocity_error",
@@ -131,7 +113,7 @@ _REGISTRY = (
         "stat.error;spect.dopplerVeloc.opt",
         "float32",
         "Standard error of radial_velocity",
-        ("dr2_radial_velocity_error", "e_rv"),
+        ("dr2_radial_velocity_error",),
     ),
     ColumnInfo("hp_mag", u.mag, "phot.mag;em.opt", "float32", "Magnitude in Hipparcos's Hp band", ("hpmag",)),
     ColumnInfo("b_v", u.mag, "phot.color;em.opt.B;em.opt.V", "float32", "Colour B - V", ("b-v",)),
@@ -155,7 +137,14 @@ _REGISTRY = (
     ),
 )
 
-COLUMNS = MappingProxyType({c.name: c for c in _REGISTRY})
+
+def _as_vizier_spells(info):
+    """The column, with its spellings in VizieR's copies of the releases among its aliases."""
+    spelt = [names[info.name].lower() for names in (VIZIER_DR3, VIZIER_EDR3, VIZIER_DR2) if info.name in names]
+    return replace(info, aliases=tuple(s for s in dict.fromkeys([*spelt, *info.aliases]) if s != info.name))
+
+
+COLUMNS = MappingProxyType({c.name: _as_vizier_spells(c) for c in _REGISTRY})
 """Every column of a star's table by name, in the order tables show them."""
 
 ASTROMETRY = ("ra", "dec", "pmra", "pmdec", "parallax")

@@ -8,7 +8,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Row, Table
 from astropy.wcs import WCS
 
-from ..columns import astrometry, conform, floats, stray
+from ..columns import RESULTS, astrometry, conform, floats, registry_names, stray
 from ..exceptions import InputError
 from ..membership import MEMBER
 from ..region import check_region
@@ -35,7 +35,8 @@ class View:
         if not (hasattr(result, "table") and hasattr(result, "summary")):
             msg = f"'result' must be what fit() returns, a Membership, not {type(result).__name__}"
             raise InputError(msg)
-        stars = conform(result.table, columns or result.table.meta.get("decocc", {}).get("columns"))
+        names = registry_names(result.table, columns)
+        stars = conform(result.table, {ours: names[ours] for ours in names if ours not in RESULTS})
         if "membership_prob" not in result.table.colnames:
             msg = "'result' has no column membership_prob in its table; plot what fit() returns"
             raise InputError(msg)

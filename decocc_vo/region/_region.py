@@ -7,7 +7,7 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord, angular_separation
 
-from ..columns import conform, degrees, floats, unit_vectors
+from ..columns import degrees, floats, registry_names, unit_vectors
 from ..config import conf
 from ..exceptions import InputError
 from ._footprint import footprint
@@ -206,9 +206,12 @@ class ClusterRegion:
         if not hasattr(stars, "colnames"):
             msg = f"'stars' must be an astropy Table, not {type(stars).__name__}"
             raise InputError(msg)
-        if not {"ra", "dec"} <= set(stars.colnames):
-            stars = conform(stars)
-        lon, lat = (np.radians(degrees(stars[column])) for column in ("ra", "dec"))
+        names = registry_names(stars)
+        missing = " and ".join(column for column in ("ra", "dec") if column not in names)
+        if missing:
+            msg = f"'stars' has no column {missing}; rename the one that is meant"
+            raise InputError(msg)
+        lon, lat = (np.radians(degrees(stars[names[column]])) for column in ("ra", "dec"))
         lon, lat, radius = footprint(lon, lat)
         # A milliarcsecond more, so that rounding leaves no star of the rim outside.
         radius = np.degrees(radius) * u.deg + 1 * u.mas
@@ -248,7 +251,10 @@ class ClusterRegion:
         name = get("cluster", "name")
         name = None if name is None else str(name)
         if diameter is not None and not isinstance(diameter, u.Quantity):
-            diameter = float(diameter) * u.arcmin
+            diameter = _as_arcmin(diameter)
+        if diameter is not None and not diameter.unit.is_equivalent(u.deg):
+            msg = f"'row' has a diameter in {diameter.unit}, which is no angle"
+            raise InputError(msg)
         if diameter is not None and diameter > 0:
             radius = _around(diameter)
         else:
@@ -331,6 +337,15 @@ class ClusterRegion:
             raise InputError(msg)
 
 
+def _as_arcmin(diameter):
+    """A catalogue's diameter that says no unit of its own, or says it in text; None where there is none."""
+    text = str(diameter).strip()
+    try:
+        return float(text) * u.arcmin if text else None
+    except ValueError:
+        return parse_radius(text)
+
+
 def _around(diameter):
     """Radius of the cone around a cluster of a catalogued diameter."""
     return max((_MARGIN * diameter / 2).to(u.arcmin), _SMALLEST)
@@ -346,7 +361,7 @@ def _as_center(center):
         msg = "'center' must be a SkyCoord; for text use ClusterRegion.from_text('RA DEC', radius)"
         raise InputError(msg)
     if not center.isscalar:
-        msg = f"'center' must be one position, not {center.size}"
+        msg = f"'center' must be one position, not an array of {center.size}"
         raise InputError(msg)
     try:
         center = center.icrs
@@ -367,7 +382,7 @@ def _as_radius(radius):
         msg = f"'radius' needs a unit: 60arcmin, 1.5deg (got {radius!s})"
         raise InputError(msg)
     if not radius.isscalar:
-        msg = f"'radius' must be one angle, not {radius.size}"
+        msg = f"'radius' must be one angle, not an array of {radius.size}"
         raise InputError(msg)
     if not radius.unit.is_equivalent(u.deg):
         msg = f"'radius' must be an angle, and {radius.unit} is none; use deg, arcmin or arcsec"

@@ -41,6 +41,9 @@ def _angle(words, unit):
     try:
         return Angle(float(*words), unit)
     except (ValueError, TypeError):  # more than a plain number
+        marked = [not word.rstrip(".")[-1:].isdecimal() for word in words]
+        if marked[-1] and not all(marked):
+            raise ValueError from None  # of "05 35 17.3s" astropy takes all for seconds
         with warnings.catch_warnings():
             # 24h00m00s and 59m60s, as rounding writes them, are on the sky.
             for category in (IllegalHourWarning, IllegalMinuteWarning, IllegalSecondWarning):
