@@ -95,12 +95,12 @@ class DECOCC:
             Stars with the columns ra, dec, pmra, pmdec, parallax at least; errors, correlations and magnitudes are
             used where they are there. Rows in which one of the five is missing come back masked.
         region : `~decocc_vo.region.ClusterRegion`, optional
-            The cluster is the candidate nearest to its centre; all stars of the table take part, those outside its
-            radius, too. Default: the footprint of the table.
+            The cluster is the best candidate, or a comparable one that is surely nearer to its centre; all stars of
+            the table take part, those outside its radius, too. Default: the footprint of the table.
         columns : mapping of str to str, optional
             Registry name to the table's own, where they differ.
         start : `~numpy.ndarray`, optional
-            Per row, true or a weight for the stars to start from: only the cluster they belong to is fitted.
+            Per row, true or a weight from 0 for the stars to start from: only the cluster they belong to is fitted.
         field_only : `~numpy.ndarray` of bool, optional
             Per row, true where the stars are known to be field: they are no members, and describe the field.
 
@@ -127,8 +127,8 @@ class DECOCC:
             threshold=self.threshold,
             first=self.first,
             photometry=bool(self.photometry),
-            start=_per_row(start, "start", len(table), used),
-            field_only=_per_row(field_only, "field_only", len(table), used),
+            start=_start(start, len(table), used),
+            field_only=_known_field(field_only, len(table), used),
         )
         return assemble(
             table,
@@ -271,8 +271,22 @@ def _per_row(values, name, rows, used):
     if values.shape != (rows,):
         msg = f"'{name}' must have one value for each of the {rows} rows, not the shape {values.shape}"
         raise InputError(msg)
-    values = values[used]
-    if not np.any(values > 0):
-        msg = f"'{name}' picks no usable star"
+    if np.any(values < 0):
+        msg = f"'{name}' must not be negative; give true or false, or weights"
         raise InputError(msg)
-    return values
+    return values[used]
+
+
+def _start(values, rows, used):
+    """The weights to start from, which some star must have."""
+    start = _per_row(values, "start", rows, used)
+    if start is not None and not start.any():
+        msg = "'start' picks no usable star"
+        raise InputError(msg)
+    return start
+
+
+def _known_field(values, rows, used):
+    """Which stars are known to be field; None where none is."""
+    known = _per_row(values, "field_only", rows, used)
+    return None if known is None or not known.any() else known > 0

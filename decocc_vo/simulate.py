@@ -63,7 +63,7 @@ class SimulatedCluster:
     profile : str
         ``"plummer"``, ``"king"`` (truncated at five scale radii) or ``"powerlaw"`` (a halo of slope -2.5).
     axis_ratio, position_angle : float
-        Shape on the sky; the angle in radians.
+        Shape on the sky; the angle of the longer axis from north towards east, in radians.
     binaries : float
         Fraction of stars whose motion is disturbed by a companion, 1.5 to 3 times the dispersion.
     turnoff : float
@@ -186,8 +186,8 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
     Returns
     -------
     stars : `~astropy.table.Table`
-        The field's usable rows and the members, with the column ``is_member`` (int16); identifiers of members are
-        negative.
+        The field's usable rows and the members, with the column ``is_member`` (int16), in which the members of an
+        earlier call are field; identifiers of members are negative.
 
     Raises
     ------
@@ -213,6 +213,7 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
     if not isinstance(cluster, SimulatedCluster):
         msg = f"'cluster' must be a SimulatedCluster, not {type(cluster).__name__}"
         raise InputError(msg)
+    _check_region(region)
     rng = np.random.default_rng(seed)
     field = conform(field)
     region.check_stars(field["ra"], field["dec"])
@@ -263,6 +264,12 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
     return stars
 
 
+def _check_region(region):
+    if not hasattr(region, "offsets"):
+        msg = f"'region' must be a ClusterRegion, not {type(region).__name__}"
+        raise InputError(msg)
+
+
 def _projected(region, cluster, ra, dec, parallax):
     """Proper motions of the cluster's mean space velocity at places [deg] and parallaxes [mas]: shape (n, 2)."""
     lon, lat = _offset_to_sky(region, cluster.xi, cluster.eta)
@@ -283,8 +290,8 @@ def _positions(cluster, rng, n, inside):
     for _ in range(200):
         r, angle = _radii(cluster, rng, 2 * n) * cluster.radius, rng.uniform(0, 2 * np.pi, 2 * n)
         x, y = r * np.cos(angle), r * np.sin(angle) * cluster.axis_ratio
-        c, s = np.cos(cluster.position_angle), np.sin(cluster.position_angle)
-        x, y = cluster.xi + c * x - s * y, cluster.eta + s * x + c * y
+        north, east = np.cos(cluster.position_angle), np.sin(cluster.position_angle)
+        x, y = cluster.xi + east * x - north * y, cluster.eta + north * x + east * y
         good = inside(x, y)
         xi, eta = np.append(xi, x[good]), np.append(eta, y[good])
         if len(xi) >= n:
@@ -314,6 +321,11 @@ def shuffle_positions(stars, seed=0):
     -------
     shuffled : `~astropy.table.Table`
 
+    Raises
+    ------
+    InputError
+        If there are no positions.
+
     Examples
     --------
     >>> from decocc_vo import ClusterRegion
@@ -325,6 +337,9 @@ def shuffle_positions(stars, seed=0):
     """
     shuffled = Table(stars, copy=True)
     order, names = np.random.default_rng(seed).permutation(len(stars)), registry_names(stars)
+    if not {"ra", "dec"} <= set(names):
+        msg = "'stars' must have ra and dec; rename the columns that are meant"
+        raise InputError(msg)
     for name in (names["ra"], names["dec"]):
         shuffled[name] = stars[name][order]
     return shuffled
@@ -366,7 +381,12 @@ def simulate_field(region, n_stars, seed=0, limits=(8.0, 18.0)):
     >>> len(stars), bool(stars["phot_g_mean_mag"].max() <= 16)
     (1000, True)
     """
-    if len(limits) != 2 or not limits[0] < limits[1]:
+    _check_region(region)
+    try:
+        bright, faint = map(float, limits)
+    except (TypeError, ValueError):
+        bright = faint = np.nan
+    if not bright < faint:
         msg = f"'limits' must be a bright and a faint magnitude, not {limits!r}"
         raise InputError(msg)
     if not isinstance(n_stars, Integral) or n_stars < 1:
@@ -376,7 +396,7 @@ def simulate_field(region, n_stars, seed=0, limits=(8.0, 18.0)):
     radius = 60 * np.degrees(np.tan(region.radius.to_value("rad"))) * np.sqrt(rng.uniform(0, 1, n_stars))
     angle = rng.uniform(0, 2 * np.pi, n_stars)
     ra, dec = _offset_to_sky(region, radius * np.cos(angle), radius * np.sin(angle))
-    g = limits[1] + np.log(rng.uniform(np.exp(0.6 * (limits[0] - limits[1])), 1, n_stars)) / 0.6
+    g = faint + np.log(rng.uniform(np.exp(0.6 * (bright - faint)), 1, n_stars)) / 0.6
     distance = np.clip(rng.gamma(3.0, 0.45, n_stars) * 10 ** (0.12 * (g - 15)), 0.05, 15)
     drift = rng.normal(0, 15, 2)
     motion = (drift + rng.normal(0, 35, (n_stars, 2))) / distance[:, None] / AU_YR

@@ -166,6 +166,28 @@ def test_bandwidth_follows_the_structure():
     assert density_bandwidth(10 * smooth) == pytest.approx(10 * density_bandwidth(smooth))
 
 
+def test_a_bandwidth_finer_than_the_grid_of_motions_is_refused(star_field):
+    """Its kernel would be one cell: a count without smoothing."""
+    stars = star_field[0].copy()
+    stars["pmra"][:2] = -400.0, 400.0
+    with pytest.raises(InputError, match=r"'bandwidth' must be 0\.\d+ mas/yr or more for motions up to .*'pm_limit'"):
+        Clusterix(bandwidth=0.05 * u.mas / u.yr, pm_limit=500 * u.mas / u.yr).fit(stars, REGION)
+    wide = Clusterix(pm_limit=500 * u.mas / u.yr).fit(stars, REGION)
+    assert wide.diagnostics["bandwidth_mas_yr"] > 0.4
+
+
+def test_more_groups_than_can_be_numbered_are_refused():
+    n = 40_000
+    rng = np.random.default_rng(1)
+    pairs = np.repeat(rng.uniform(-100, 100, (n, 3)), 2, axis=0) + rng.normal(0, 1e-9, (2 * n, 3))
+    sky = rng.uniform(-0.1, 0.1, (2 * n, 2))
+    stars = Table(
+        {"ra": 10 + sky[:, 0], "dec": sky[:, 1], "pmra": pairs[:, 0], "pmdec": pairs[:, 1], "parallax": pairs[:, 2]}
+    )
+    with pytest.raises(InputError, match=r"the settings make 3[0-9]{4} groups, and 32767 can be numbered"):
+        DensityClassifier("dbscan", min_samples=2, epsilon=1e-6).fit(stars)
+
+
 def test_clusterix_is_the_published_formula(star_field):
     # Without binning: P = (F_cf - F_f) / F_cf from Gaussian kernels, the star's own left out.
     stars, _ = star_field

@@ -164,8 +164,18 @@ def test_stars_known_to_be_field_are_no_members(made_up):
 def test_per_row_arguments_fit_the_table(made_up, argument):
     with pytest.raises(InputError, match=f"'{argument}' must have one value for each of the 900 rows"):
         DECOCC().fit(made_up[0], REGION, **{argument: np.ones(10, bool)})
-    with pytest.raises(InputError, match=f"'{argument}' picks no usable star"):
-        DECOCC().fit(made_up[0], REGION, **{argument: np.zeros(ROWS, bool)})
+    with pytest.raises(InputError, match=f"'{argument}' must not be negative"):
+        DECOCC().fit(made_up[0], REGION, **{argument: np.where(np.arange(ROWS) < 10, 1, -1)})
+
+
+def test_it_starts_from_some_star(made_up):
+    with pytest.raises(InputError, match="'start' picks no usable star"):
+        DECOCC().fit(made_up[0], REGION, start=np.zeros(ROWS, bool))
+
+
+def test_no_star_known_to_be_field_is_none_said(made_up, result):
+    said = DECOCC(seed=0).fit(made_up[0], REGION, field_only=np.zeros(ROWS))
+    np.testing.assert_array_equal(said.table["membership_prob"], result.table["membership_prob"])
 
 
 @pytest.mark.parametrize(
@@ -240,14 +250,15 @@ def test_unknown_first_clusterings_are_refused(settings):
         DECOCC(**settings)
 
 
-def test_the_users_float64_of_jax_changes_nothing():
+@pytest.mark.parametrize("method", ["DECOCC()", "DECOCC.thesis(4)"])
+def test_the_users_float64_of_jax_changes_nothing(method):
     """JAX_ENABLE_X64 is set in many an astronomer's shell."""
     code = (
         "from decocc_vo import DECOCC, ClusterRegion\n"
         "from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field\n"
         "region = ClusterRegion.from_text('120 -30', '20arcmin')\n"
         "stars = inject_cluster(simulate_field(region, 400), region, SimulatedCluster(80, -3.0, 2.0, 1.1, 4.0))\n"
-        "print(DECOCC().fit(stars, region).table['membership_prob'].sum())\n"
+        f"print({method}.fit(stars, region).candidates['n_expected'][0])\n"
     )
     sums = [
         float(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io.votable.ucd import check_ucd
-from astropy.table import Table
+from astropy.table import Table, vstack
 from astropy.utils.exceptions import AstropyUserWarning
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -373,6 +373,33 @@ def test_names_that_were_found_are_kept_and_described():
     assert result.table.meta["decocc"]["columns"] == {"ra": "RA_ICRS", "dec": "DE_ICRS", "parallax": "Plx"}
     assert result.table["Plx"].unit == u.mas
     assert result.table["Plx"].meta["ucd"] == COLUMNS["parallax"].ucd
+    whole = with_rows_outside(result, vstack([table, table[:2]]), np.arange(22) < 20)
+    assert whole.table["Plx"].unit == u.mas
+    assert whole.table["Plx"].meta["ucd"] == COLUMNS["parallax"].ucd
+
+
+def test_many_repeated_stars_are_told(caplog):
+    """As where a column ``source`` says which survey a star is from."""
+    table = draw(400, seed=26)
+    table.rename_column("source_id", "Source")
+    table["Source"] = table["Source"] % 50 + 1
+    table.meta["release"] = "Gaia DR3"
+    stars = conform(table)
+    used = np.flatnonzero(usable_rows(stars))
+    kwargs = {"group": np.zeros(50, int), "method": "test", "stop_reason": "It ended."}
+    assemble(table, stars, REGION, used, [Candidate(np.ones(50))], **kwargs)
+    assert "350 of 400 rows repeat a star, by 'Source' or by all of their astrometry" in caplog.text
+
+
+def test_a_member_is_one_everywhere():
+    """Probabilities are rounded to float32 in the table."""
+    result = assembled(draw(20, seed=27), np.full(20, 0.5 - 1e-9))
+    assert len(result.members) == result.summary["n_members"][0] == np.sum(result.table["candidate"] == 0) == 20
+
+
+def test_nobody_is_nowhere():
+    row = characterised(draw(20, seed=28), np.zeros(20))
+    assert np.isnan([row["ra"], row["dec"], row["pmra"], row["r50"]]).all()
 
 
 def test_a_release_that_is_not_stated_is_told(caplog):

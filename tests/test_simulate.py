@@ -156,11 +156,12 @@ def test_king_members_are_truncated_and_powerlaw_ones_are_not(field):
 
 
 def test_flattened_and_turned(field):
-    asked = cluster(radius=2.0, axis_ratio=0.5, position_angle=np.pi / 2, profile="king")
+    asked = cluster(radius=2.0, axis_ratio=0.5, position_angle=0.5, profile="king")
     own = members(inject_cluster(field, REGION, asked, seed=4))
     xi, eta = REGION.offsets(floats(own["ra"]), floats(own["dec"]))
-    # The long axis is turned from east to north.
-    assert np.std(xi) / np.std(eta) == pytest.approx(0.5, rel=0.1)
+    # From north towards east.
+    along, across = xi * np.sin(0.5) + eta * np.cos(0.5), eta * np.sin(0.5) - xi * np.cos(0.5)
+    assert np.std(across) / np.std(along) == pytest.approx(0.5, rel=0.1)
 
 
 def test_depth_is_the_width_on_the_sky(field):
@@ -368,3 +369,17 @@ def test_what_is_no_cluster_or_no_number_is_refused(field):
         inject_cluster(field, REGION, "a cluster")
     with pytest.raises(InputError, match="'n_stars' must be a positive integer"):
         simulate_field(REGION, 0)
+
+
+@pytest.mark.parametrize("limits", [None, ("a", "b"), (18.0, 8.0), (8.0,), (np.nan, 18.0)])
+def test_limits_that_are_none_are_refused(limits):
+    with pytest.raises(InputError, match="'limits' must be a bright and a faint magnitude"):
+        simulate_field(REGION, 10, limits=limits)
+
+
+def test_what_has_no_place_is_refused(field):
+    for call in (lambda: inject_cluster(field, None, cluster()), lambda: simulate_field("M 44", 10)):
+        with pytest.raises(InputError, match="'region' must be a ClusterRegion"):
+            call()
+    with pytest.raises(InputError, match="'stars' must have ra and dec"):
+        shuffle_positions(field["pmra", "pmdec"])

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 import astropy.units as u
 import numpy as np
 
-from ..columns import astrometry, floats, parallax_zero_point, requires
+from ..columns import COLUMNS, astrometry, floats, parallax_zero_point, requires
+from ..exceptions import InputError
 from ..membership import Candidate, assemble
 from ..region import ClusterRegion, usable_stars
 
@@ -67,6 +68,10 @@ class Field:
 
     def membership(self, method, config, candidates, group, stop_reason, **diagnostics):
         """Put candidates, as of `~decocc_vo._groups.group_candidates`, and the stars' groups into a `Membership`."""
+        largest = np.iinfo(COLUMNS["group"].dtype).max
+        if np.max(group) > largest:
+            msg = f"the settings make {np.max(group) + 1} groups, and {largest} can be numbered; make them larger"
+            raise InputError(msg)
         return assemble(
             self.table,
             self.stars,

@@ -130,6 +130,12 @@ class Clusterix:
                 f"the region's radius is {field.radius:.4g} arcmin, and {part.sum()} stars take part"
             )
             raise InputError(msg)
+        finest = _Grid.finest(pm[part])
+        if self.bandwidth is None:
+            bandwidth = max(bandwidth, finest)
+        elif bandwidth < finest:
+            msg = f"'bandwidth' must be {finest:.3g} mas/yr or more for motions up to {limit:.4g}; or lower 'pm_limit'"
+            raise InputError(msg)
         grid = _Grid.over(pm[part], bandwidth)
         excess = [grid.most_significant_excess(pm, area) for area in areas]
         best = int(np.argmax(excess))
@@ -189,6 +195,11 @@ class _Grid:
     cell: float
     shape: tuple
     bandwidth: float
+
+    @staticmethod
+    def finest(pm):
+        """The narrowest kernel that still spreads over the cells of a grid of these motions."""
+        return float(np.ptp(pm, axis=0).max()) / (_LARGEST_GRID - 6)  # three kernels beyond on either side
 
     @classmethod
     def over(cls, pm, bandwidth):

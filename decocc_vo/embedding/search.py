@@ -120,7 +120,7 @@ def search_clusters(
     diagnostics |= {"velocity_km_s": velocity, "spread": float(np.max(spread, initial=0.0))}
     groups = tuple(Group(p, significance(f)) for f, (p, _) in zip(hold, answers, strict=True))
     for number in range(len(groups) - 1, -1, -1):
-        group[groups[number].probability >= 0.5] = number
+        group[groups[number].probability.astype(np.float32) >= 0.5] = number  # as in the table
     return Found(groups, group, spread, reason, diagnostics)
 
 

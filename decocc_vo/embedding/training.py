@@ -92,7 +92,8 @@ def shuffled_rows(key, weight):
     A row's place is drawn from the key and the row's own index, so that padding does not change the order of the
     others, as a permutation of the padded array would.
     """
-    draw = jax.vmap(lambda row: jax.random.bits(jax.random.fold_in(key, row)))(jnp.arange(weight.shape[0]))
+    keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(jnp.arange(weight.shape[0]))
+    draw = jax.vmap(lambda one: jax.random.bits(one, dtype=jnp.uint32))(keys)  # whatever JAX_ENABLE_X64 says
     return jnp.lexsort((draw, weight == 0))
 
 

@@ -26,6 +26,8 @@ from ._summary import characterise, summary_table
 
 log = logging.getLogger(__name__)
 
+_MANY = 0.01  # of the rows: so many repeated stars are no accident of a join
+
 
 def assemble(
     table,
@@ -90,7 +92,7 @@ def assemble(
     probability[used] = np.clip(accepted[0].probability, 0, 1) if accepted else 0.0
     code = np.full(len(used), -1, np.int16)
     for number in range(len(accepted) - 1, -1, -1):
-        code[accepted[number].probability >= MEMBER] = number
+        code[np.float32(accepted[number].probability) >= MEMBER] = number  # as in the table
     added = {
         "membership_prob": probability,
         "group": _scatter(group, used, n, np.int16),
@@ -140,11 +142,19 @@ def assemble(
         "stars_not_used": n - len(used),
         "not_used": _not_used(stars, used),
     }
+    repeated = provenance["not_used"].get("repeated", 0)
+    if repeated > _MANY * n:
+        log.warning(
+            "%d of %d rows repeat a star, by %r or by all of their astrometry, and do not take part; if that column is "
+            "no identifier, rename it",
+            repeated,
+            n,
+            registry_names(table, columns or {}).get("source_id", "source_id"),
+        )
     renamed = {ours: theirs for ours, theirs in registry_names(table, columns or {}).items() if ours != theirs}
     if renamed:
         provenance["columns"] = renamed
-        for name, theirs in renamed.items():
-            describe(result[theirs], COLUMNS[name], missing_only=True)
+        _describe(result, renamed)
     result.meta["decocc"] = provenance
     summary = summary_table([row for row, c in zip(rows, candidates, strict=True) if c.accepted][:1])
     return Membership(result, summary, listed, {**provenance, **(diagnostics or {})})
@@ -179,6 +189,7 @@ def with_rows_outside(result, table, inside):
     if inside.all():
         return result
     full, outside = make_room(table), int(np.count_nonzero(~inside))
+    _describe(full, result.table.meta["decocc"].get("columns", {}))
     for column in (result.table[name] for name in RESULTS):
         full[column.name] = _scatter(column, inside, len(table), column.dtype)
         describe(full[column.name])
@@ -202,6 +213,12 @@ def make_room(table):
     for name in taken if len(taken) < len(RESULTS) else ():
         result.rename_column(name, unused_name(result, name))
     return result
+
+
+def _describe(table, renamed):
+    """Units, UCDs and descriptions for columns of other names, where they have none of their own."""
+    for name, theirs in renamed.items():
+        describe(table[theirs], COLUMNS[name], missing_only=True)
 
 
 def _scatter(values, used, n, dtype):

@@ -118,7 +118,7 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
     row = {"name": region.name or "", "release": release, "significance": significance}
     unit = unit_vectors(np.radians(floats(stars["ra"])), np.radians(floats(stars["dec"])))
     centre = (p[:, None] * unit).sum(0)
-    centre /= max(np.linalg.norm(centre), 1e-300)
+    centre /= np.linalg.norm(centre) if p.any() else np.nan
     row["ra"] = np.degrees(np.arctan2(centre[1], centre[0])) % 360.0
     row["dec"] = np.degrees(np.arcsin(np.clip(centre[2], -1, 1)))
     values, turn = astrometry(stars, (row["ra"], row["dec"]))

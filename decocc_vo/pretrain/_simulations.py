@@ -79,7 +79,7 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
         dispersion=float(rng.uniform(0.2, 1.2)),
         profile=("plummer", "king", "powerlaw")[int(rng.integers(3))],
         axis_ratio=float(rng.uniform(0.65, 1)),
-        position_angle=float(rng.uniform(0, np.pi)),
+        position_angle=float(np.pi / 2 - rng.uniform(0, np.pi)),
         binaries=0.12,
         turnoff=float(rng.uniform(-2, 4)),
         giants=float(rng.uniform(0, 0.12)),
