@@ -301,6 +301,8 @@ def group_candidates(labels, strength, evidence):
     """
     The groups that hold as clusters, the one with the most evidence first, or up to three that came closest.
 
+    Beside the first, a group of more than half of the stars is the field, and not listed.
+
     Parameters
     ----------
     labels : `~numpy.ndarray`
@@ -316,6 +318,8 @@ def group_candidates(labels, strength, evidence):
         Membership of each star, evidence, and whether the group holds: what `~decocc_vo.membership.Candidate` takes.
     """
     ranked = sorted(evidence, key=evidence.get, reverse=True)
+    # The evidence grows with the number of stars: beside a cluster, what most of them are in is the field.
+    ranked = [group for group in ranked if group == ranked[0] or np.mean(labels == group) <= 0.5]
     listed = [group for group in ranked if evidence[group] >= EVIDENCE] or ranked[:_CLOSEST]
     return [
         (np.where(labels == group, strength, 0.0), evidence[group], evidence[group] >= EVIDENCE) for group in listed

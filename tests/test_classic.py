@@ -5,6 +5,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from decocc_vo import DECOCC, Clusterix, ClusterRegion, DensityClassifier, InputError, KMeansClassifier
+from decocc_vo._groups import group_candidates
 from decocc_vo.classic.clusterix import density_bandwidth
 from decocc_vo.classic.density import dbscan_epsilon
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
@@ -141,6 +142,15 @@ def test_epsilon_shrinks_when_there_is_a_cluster():
     alone = dbscan_epsilon(field, 15)
     assert dbscan_epsilon(with_cluster, 15) < 0.8 * alone
     assert dbscan_epsilon(field, 15) == alone
+
+
+def test_the_field_is_no_further_cluster():
+    """What holds most of the stars has evidence only because there are so many."""
+    labels = np.repeat([0, 1, 2], [600, 300, 100])
+    found = group_candidates(labels, np.ones(1000), {0: 50.0, 1: 30.0, 2: 90.0})
+    assert [int(strength.sum()) for strength, _, _ in found] == [100, 300]
+    rich = group_candidates(labels, np.ones(1000), {0: 95.0, 1: 30.0, 2: 90.0})
+    assert [int(strength.sum()) for strength, _, _ in rich] == [600, 100, 300]
 
 
 def test_two_clusters_are_two_candidates():

@@ -239,6 +239,36 @@ class TestConform:
         stars = table(parallax=MaskedColumn(values, mask=[False, True, False, False]))
         assert conform(stars)["parallax"].tolist() == [1.5, None, 3, 4]
 
+    def test_hipparcos_numbers_of_a_cross_match(self):
+        """Most stars of Gaia have none: they are no identifiers there."""
+        stars = table(HIP=[0, 0, 0, 4], phot_g_mean_mag=[10.0] * 4)
+        stars.remove_columns({"source_id"} & set(stars.colnames))
+        assert "source_id" not in conform(stars).colnames
+        assert conform(stars, {"source_id": "HIP"})["source_id"].tolist() == [None, None, None, 4]
+
+    @pytest.mark.parametrize("unit", ["mas/y", "masyr-1", "MAS/YR", "mas / Year", "milliarcsec/yr", "1e-3 ''/yr"])
+    def test_motions_in_units_as_people_write_them(self, unit):
+        stars = table()
+        stars["pmra"].unit = u.Unit(unit, parse_strict="silent")
+        np.testing.assert_allclose(conform(stars)["pmra"], table()["pmra"])
+
+    def test_text_in_the_place_of_numbers_is_told(self):
+        """As where a file has a line of units below the names."""
+        stars = Table({"RA_ICRS": ["deg", "1"], "DE_ICRS": ["deg", "1"], "pmRA": [1, 1], "pmDE": [1, 1], "Plx": [1, 1]})
+        with pytest.raises(
+            InputError, match=r"lacks the columns ra, dec; .* \('RA_ICRS', 'DE_ICRS': text, not numbers\)"
+        ):
+            conform(stars)
+        with pytest.raises(InputError, match="'ra' must hold numbers in degrees, and holds '11:25:34'"):
+            conform(table(ra=["11:25:34"] * 4))
+        with pytest.raises(InputError, match="integers that int64 can hold, and holds 'Gaia DR3 12'"):
+            conform(table(source_id=["Gaia DR3 12"] * 4))
+
+    def test_a_data_frame(self):
+        frame = type("DataFrame", (), {})()
+        with pytest.raises(InputError, match=r"not DataFrame; make one with Table\.from_pandas"):
+            conform(frame)
+
     def test_spellings_of_vizier(self):
         """All those in which it serves the releases, correlations among them."""
         for names in (VIZIER_DR2, VIZIER_EDR3, VIZIER_DR3):

@@ -1,5 +1,6 @@
 """The door: a table of stars is checked here once, and everything behind it can trust what it sees."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 
@@ -81,6 +82,8 @@ def _find_names(table, mapping):
             spelling = next((s for s in (info.name, *info.aliases) if s in lower), None)
             if spelling is not None:
                 found[info.name] = lower[spelling]
+    if found.get("source_id", "").lower() == "hip" and "phot_g_mean_mag" in found and "source_id" not in mapping:
+        del found["source_id"]  # of a cross-match: most of Gaia's stars have none
     for theirs, count in Counter(found.values()).items():
         if count > 1:
             meanings = " and ".join(name for name in found if found[name] == theirs)
@@ -123,12 +126,13 @@ def _to_registry(column, info, source):
                 mask = mask | (integers == 0)  # as catalogues have it for stars without an identifier
             return np.ma.masked_array(integers, mask=mask)
         except (ValueError, TypeError, OverflowError):
-            msg = f"'{source}' must hold integers that {dtype.name} can hold"
+            msg = f"'{source}' must hold integers that {dtype.name} can hold, and holds {_first_text(values)!r}"
             raise InputError(msg) from None
     try:
         values = floats(values) * factor
     except (ValueError, TypeError):
-        msg = f"'{source}' must hold numbers, and holds {_first_text(values)!r}"
+        angles = " in degrees" if info.unit == u.deg else ""
+        msg = f"'{source}' must hold numbers{angles}, and holds {_first_text(values)!r}"
         raise InputError(msg) from None
     return np.ma.masked_invalid(np.where(np.abs(values) <= info.largest, values, np.nan).astype(dtype))
 
@@ -147,10 +151,24 @@ def _unit(unit):
         return u.mag
     text = unit.to_string()
     if isinstance(unit, u.UnrecognizedUnit):
-        return u.mag if text.startswith("mag(") else u.Unit(text.replace("year", "yr"))
+        for pattern, spelling in _SPELLINGS:
+            text = re.sub(pattern, spelling, text, flags=re.IGNORECASE)
+        return u.mag if text.startswith("mag(") else u.Unit(text)
     # As another format spells them, such as "degree" in a VOTable, units are others than astropy's of that name.
     spelt = u.Unit(text, parse_strict="silent")
     return unit if isinstance(spelt, u.UnrecognizedUnit) else spelt
+
+
+# How people write units that astropy does not know.
+_SPELLINGS = (
+    (r"milli-?arc-?sec(ond)?s?", "mas"),
+    (r"arc-?seconds?|''", "arcsec"),
+    (r'"', "arcsec"),
+    (r"degrees?", "deg"),
+    (r"\bmas(?=yr)", "mas "),
+    (r"\bmas\b", "mas"),
+    (r"\b(years?|yr|y)\b", "yr"),
+)
 
 
 def _first_text(values):
@@ -204,14 +222,19 @@ def conform(table, columns=None):
     """
     plain = _plain_table(table)
     if plain is None:
-        msg = f"'table' must be an astropy Table of stars, not {type(table).__name__}"
+        kind = type(table).__name__
+        made = "; make one with Table.from_pandas" if kind == "DataFrame" else ""
+        msg = f"'table' must be an astropy Table of stars, not {kind}{made}"
         raise InputError(msg)
     found = _find_names(table, columns or {})
     missing = [name for name in ASTROMETRY if name not in found]
     if missing:
+        aliases = {alias for name in missing for alias in COLUMNS[name].aliases}
+        textual = [repr(name) for name in table.colnames if name.lower() in aliases]
         msg = (
             f"'table' lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
             "rename, or say columns={'pmra': 'your_name', ...}, on the command line --columns pmra=your_name,..."
+            + (f" ({', '.join(textual)}: text, not numbers)" if textual else "")
         )
         raise InputError(msg)
     if len(table) == 0:
