@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from decocc_vo.exceptions import InputError, ServiceError
 from decocc_vo.region import ClusterRegion
 from decocc_vo.samp import client as samp_client
-from decocc_vo.samp import hub_running, overlay_script, send_script, send_table, start_hub
+from decocc_vo.samp import hub_running, overlay_script, send_script, send_table, sending, start_hub
 from decocc_vo.samp._matching import TableBook, url_key
 from decocc_vo.samp.sending import _center, member_rows, table_key
 
@@ -103,12 +104,45 @@ def test_a_lost_load_is_sent_again(hub, result, monkeypatch):
 
 def test_a_deaf_program_ends_in_a_clear_error_in_time(hub, result, monkeypatch):
     monkeypatch.setattr("decocc_vo.samp.sending.ATTEMPT_SECONDS", 0.3)
-    with Program("Aladin", deaf=["*"]), Program("topcat") as topcat:
+    with Program("Aladin", deaf=["*"]):
         began = time.monotonic()
         with pytest.raises(ServiceError, match=r"Aladin did not take the table within 2 s: Aladin did not answer"):
             send_table(result, timeout=2)
         assert time.monotonic() - began < 8
+
+
+def test_of_all_programs_a_deaf_one_is_only_warned_of(hub, result, monkeypatch, caplog):
+    monkeypatch.setattr("decocc_vo.samp.sending.ATTEMPT_SECONDS", 0.3)
+    with Program("Aladin", deaf=["*"]), Program("topcat") as topcat:
+        assert send_table(result, timeout=2) == ["topcat"]
         assert topcat.selected, "the deaf program kept the table from the other"
+    assert "Aladin did not take the table within 2 s: Aladin did not answer" in caplog.text
+
+
+@pytest.mark.parametrize("mtypes", [["table.load.votable"], ["table.load.votable", "table.select.rowList"]])
+def test_a_program_that_refuses_a_table_is_not_hammered_and_its_reason_is_told(monkeypatch, mtypes):
+    clock, calls = SimpleNamespace(now=0.0), []
+
+    def sleep(seconds):
+        clock.now += seconds
+
+    def call(program, mtype, params, timeout):
+        calls.append(mtype)
+        sleep(0.01)
+        raise samp_client.Refused("disk full" if mtype == "table.load.votable" else "no such table")
+
+    monkeypatch.setattr(sending, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    program = samp_client.Program("c1", "topcat", frozenset(mtypes))
+    with pytest.raises(ServiceError, match=r"topcat did not take the table within 60 s: disk full$"):
+        sending.deliver(SimpleNamespace(call=call), program, "file:/t", "t", "M 44", [1], timeout=60.0)
+    assert 3 < calls.count("table.load.votable") < 10
+    assert clock.now < 70
+
+
+def test_a_table_id_need_not_be_a_file_name(hub, result):
+    with Program() as topcat:
+        assert send_table(result, client="topcat", table_id="ivo://me/members?a=1") == ["topcat"]
+    assert topcat.selected["ivo://me/members?a=1"]
 
 
 def test_a_refusal_is_told_in_the_program_s_words(hub, result):

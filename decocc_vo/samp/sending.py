@@ -67,14 +67,14 @@ def send_table(table, client=None, *, name=None, table_id=None, members=None, ce
     Returns
     -------
     names : list of str
-        The programs that have the table now.
+        The programs that have the table now; the log warns of others that did not take it.
 
     Raises
     ------
     InputError
         If ``table`` is none, or ``members`` does not fit it.
     ServiceError
-        If there is no hub, no such program, or the program did not take the table in time.
+        If there is no hub, no such program, or none took the table in time.
 
     Examples
     --------
@@ -92,12 +92,13 @@ def send_table(table, client=None, *, name=None, table_id=None, members=None, ce
     rows = member_rows(table, members)
     point = _center(table, rows, center)
     name = name or _default_name(table)
-    table_id = table_id or table_key(table)
+    key = table_key(table)
+    table_id = table_id or key
     deadline = time.monotonic() + timeout
     with connect(NAME, hub=hub) as connection, tempfile.TemporaryDirectory(prefix="decocc-samp-") as folder:
         patience = timeout if connection.hub is not None else START_SECONDS
         programs = find_programs(connection, client, patience=min(patience, timeout))
-        url = table_file(table, Path(folder) / f"{table_id}.vot").as_uri()
+        url = table_file(table, Path(folder) / f"{key}.vot").as_uri()
 
         def give(program):
             left = deadline - time.monotonic()
@@ -111,10 +112,12 @@ def send_table(table, client=None, *, name=None, table_id=None, members=None, ce
         for _, error in failures:
             if not isinstance(error, (ServiceError, TimeoutError)):
                 raise error
-        if failures:
+        if len(failures) == len(programs):
             msg = "; ".join(str(error) for _, error in failures)
             raise ServiceError(msg)
-    return [program.name for program in programs]
+        for _, error in failures:
+            log.warning("%s", error)
+    return [program.name for program, future in outcomes if future.exception() is None]
 
 
 def member_rows(table, members=None, threshold=MEMBER):
@@ -199,17 +202,18 @@ def deliver(connection, program, url, table_id, name, rows, *, timeout):
     Raises
     ------
     ServiceError
-        If that did not happen in time; the message has the program's last words.
+        If that did not happen in time; the message has the program's last words on the table, else on its rows.
     """
     deadline = time.monotonic() + timeout
     wait, words, selects = ATTEMPT_SECONDS, "it did not answer", program.takes(_SELECT)
     params = {"url": url, "table-id": table_id, "name": name}
     while (left := deadline - time.monotonic()) > 0:
+        loaded = False
         try:
             connection.call(program, _LOAD, params, min(wait, left))
             if not selects:
                 return
-            grace = 3.0
+            loaded, grace = True, 3.0
         except TimeoutError as exc:  # a large table may have arrived all the same, and twice is too often
             words, grace = str(exc), 1.0
         except Refused as exc:
@@ -220,10 +224,12 @@ def deliver(connection, program, url, table_id, name, rows, *, timeout):
                 left = max(deadline - time.monotonic(), 0.1)
                 return mark(connection, program, url, table_id, rows, min(wait / 2, left))
             except (Refused, TimeoutError) as exc:
-                words = str(exc)
+                if loaded:
+                    words = str(exc)
             if time.monotonic() > grace:
                 break
             time.sleep(0.1)
+        time.sleep(max(min(wait / 8, deadline - time.monotonic()), 0.0))
         wait *= 2  # a program that is slow, not deaf, gets more time
     msg = f"{program.name} did not take the table within {timeout:.0f} s: {words}"
     raise ServiceError(msg)
