@@ -14,7 +14,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from desktop.fakes import Program, QuickFit, a_hub, cluster_table, until
 
 from decocc_vo.exceptions import InputError, ServiceError
-from decocc_vo.samp import LiveSession
+from decocc_vo.samp import LiveSession, hub_running
 from decocc_vo.samp import live as live_module
 from decocc_vo.samp._tables import Job, LiveTable, star_line, star_numbers
 from decocc_vo.votable import write_votable
@@ -459,6 +459,29 @@ def test_a_hub_that_forgets_us_is_joined_again(hub, url):
         load(topcat, url, table_id="t1")
         assert session.wait(20)
         assert topcat.selected
+
+
+def test_a_close_while_the_next_hub_is_joined_leaves_none_behind(samp_home, monkeypatch):
+    waiting, go, connect = threading.Event(), threading.Event(), live_module.connect
+    session = LiveSession(QuickFit(), hub=True).start()
+
+    def slow(*args, **kwargs):
+        waiting.set()
+        assert go.wait(20)
+        until(lambda: not hub_running())  # the first one's end
+        return connect(*args, **kwargs)
+
+    monkeypatch.setattr(live_module, "connect", slow)
+    joining = session._threads[1]
+    session._connection.lost.set()
+    assert waiting.wait(20)
+    session.close(timeout=0.1)
+    go.set()
+    joining.join(20)
+    assert not joining.is_alive()
+    assert not session.connected
+    assert not hub_running()
+    assert not samp_home.exists()
 
 
 def test_it_runs_a_hub_of_its_own(samp_home, url):

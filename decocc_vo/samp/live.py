@@ -126,7 +126,7 @@ class LiveSession:
             selection=lambda: self.selection,
             columns=columns,
         )
-        self._connection, self._folder = None, None
+        self._connection, self._folder, self._joining = None, None, threading.Lock()
         self._jobs, self._busy, self._work = {}, False, threading.Condition()
         self._closing, self._threads, self._count = threading.Event(), [], itertools.count(1)
 
@@ -185,11 +185,12 @@ class LiveSession:
 
     def close(self, timeout=10.0):
         """Leave the hub; a fit that is running is waited for up to ``timeout`` seconds."""
-        self._closing.set()
+        with self._joining:
+            self._closing.set()
+            connection, self._connection = self._connection, None
+            self._mail.close()
         with self._work:
             self._work.notify_all()
-        self._mail.close()
-        connection, self._connection = self._connection, None
         try:
             if connection is not None:
                 connection.close()
@@ -275,11 +276,16 @@ class LiveSession:
     # -- the hub -------------------------------------------------------------------------------------------------
 
     def _join(self):
-        self._connection = connect(
-            self.name, hub=self.hub, receive=self._inbox.receive, subscriptions=self._inbox.mtypes
-        )
-        self._mail.connect(self._connection)
-        hub = "a SAMP hub of its own" if self._connection.hub is not None else "the SAMP hub"
+        connection = connect(self.name, hub=self.hub, receive=self._inbox.receive, subscriptions=self._inbox.mtypes)
+        with self._joining:
+            closed = self._closing.is_set()
+            if not closed:
+                self._connection = connection
+                self._mail.connect(connection)
+        if closed:  # while we waited for the hub: nobody else knows of this connection
+            connection.close()
+            return
+        hub = "a SAMP hub of its own" if connection.hub is not None else "the SAMP hub"
         self._telling.line(f"{self.name} is on {hub}; send it a table, or select rows (they are the {self.selection})")
 
     def _look_after_hub(self):
