@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import astropy.units as u
@@ -420,6 +421,74 @@ def test_a_program_that_comes_later_gets_the_next_result(hub, url):
                 select(sender, range(50), table_id="t1")
                 until(lambda: aladin.selected)
                 assert aladin.selected[result_id(session)] == session.tables[0].rows.tolist()
+
+
+def test_a_program_that_comes_after_a_refit_gets_its_probabilities(hub, url):
+    with LiveSession(QuickFit(), selection="field") as session, Program() as topcat:
+        load(topcat, url, table_id="t1")
+        assert session.wait(20)
+        before = session.tables[0].rows
+        select(topcat, before[:10], table_id="t1")
+        assert session.wait(20)
+        (entry,) = session.tables
+        with Program("Aladin") as aladin:
+            select(topcat, before[:10], table_id="t1")  # anything that makes a delivery
+            until(lambda: result_id(session) in aladin.selected)
+            assert session.wait(20)
+            sent = aladin.tables[entry.result_id]["membership_prob"]
+        assert sent.tolist() == entry.membership.table["membership_prob"].tolist()
+        assert set(sent[before[:10]]) == {0.0}
+        loads = [mtype for mtype, _ in topcat.messages].count("table.load.votable")
+        assert loads == 1, "who has the table gets row lists"
+
+
+def test_a_table_that_is_sent_again_under_its_id_takes_the_place_of_the_first(hub, url, tmp_path):
+    fit = QuickFit()
+    with LiveSession(fit) as session, Program() as topcat:
+        for _ in range(3):
+            load(topcat, url, table_id="t1")
+            assert session.wait(20)
+        (entry,) = session.tables
+        (file,) = Path(session._folder.name).glob("*.vot")
+        assert file.as_uri() == entry.result_url
+        assert topcat.selected[entry.result_id] == entry.rows.tolist()
+        first = next(iter(topcat.tables))
+        answer = select(topcat, [1, 2], table_id=first)
+        assert "send it first" in answer["samp.error"]["samp.errortxt"]
+        same = [session.add(entry.table, name=name) for name in ("from", "Python")]
+        assert session.wait(20)
+        assert session.tables == [entry, *same], "of one table given twice from Python both count"
+
+
+def test_a_table_that_is_sent_again_during_its_fit_is_told_of_once(hub, url):
+    going, go, quick, results = threading.Event(), threading.Event(), QuickFit(), []
+
+    def fit(*args, **kwargs):
+        going.set()
+        assert go.wait(20)
+        return quick(*args, **kwargs)
+
+    with LiveSession(fit, on_result=results.append) as session, Program() as topcat:
+        load(topcat, url, table_id="t1")
+        assert going.wait(20)
+        load(topcat, url, table_id="t1")
+        load(topcat, url, table_id="t1")
+        go.set()
+        assert session.wait(20)
+        assert results == session.tables
+        assert len(quick.calls) == 2
+        assert list(topcat.tables) == [result_id(session)]
+
+
+def test_no_thread_is_kept_for_a_program_that_has_all(hub, url):
+    with LiveSession(QuickFit()) as session, Program() as topcat:
+        load(topcat, url, table_id="t1")
+        assert session.wait(20)
+        assert topcat.selected
+        until(lambda: not [t for t in threading.enumerate() if t.name.startswith("SAMP to")])
+        select(topcat, [1, 2, 3], table_id="t1")
+        assert session.wait(20)
+        assert topcat.selected[result_id(session)] == session.tables[0].rows.tolist()
 
 
 def test_the_hub_dies_and_comes_back(samp_home, url, stars):

@@ -1,4 +1,4 @@
-"""Deliveries: each program gets the newest result of each table in a thread of its own; a deaf one holds up none."""
+"""Deliveries: each program gets the newest result of each table from a thread of its own; a deaf one holds up none."""
 
 import logging
 import threading
@@ -110,41 +110,45 @@ class Mail:
 
 
 class _Box:
-    """The deliveries to one program on one hub, one after another, each table once with its newest members."""
+    """
+    The deliveries to one program on one hub, one after another, each table once with its newest members.
+
+    The thread ends when there is nothing more to deliver, so that programs that left leave none behind.
+    """
 
     def __init__(self, connection, program, mail):
         self.connection, self.program, self.mail = connection, program, mail
         self._entries, self._open, self._active = {}, True, None
-        self._changed = threading.Condition()
-        threading.Thread(target=self._serve, name=f"SAMP to {program.name}", daemon=True).start()
+        self._serving, self._lock = False, threading.Lock()
 
     def put(self, entry):
-        with self._changed:
-            if self._active is None or self._active[0] is not entry or self._active[1] != entry.fits:
-                self._entries[id(entry)] = entry
-                self._changed.notify_all()
+        with self._lock:
+            if not self._open or self._active == (entry, entry.fits):
+                return
+            self._entries[id(entry)] = entry
+            if not self._serving:
+                self._serving = True
+                threading.Thread(target=self._serve, name=f"SAMP to {self.program.name}", daemon=True).start()
 
     def close(self):
-        with self._changed:
+        with self._lock:
             self._open = False
             self._entries.clear()
-            self._changed.notify_all()
 
     def idle(self):
-        with self._changed:
+        with self._lock:
             return not self._entries and self._active is None
 
     def _serve(self):
         while True:
-            with self._changed:
+            with self._lock:
                 self._active = None
-                while self._open and not self._entries:
-                    self._changed.wait(5.0)
-                if not self._open:
+                if not self._entries:
+                    self._serving = False
                     return
                 entry = self._entries.pop(next(iter(self._entries)))
-                self._active = (entry, entry.fits)
-            version = entry.fits
+                version = entry.fits
+                self._active = (entry, version)
             try:
                 self._give(entry)
             except (ServiceError, TimeoutError) as exc:

@@ -64,6 +64,13 @@ class TableBook:
                     entries[key] = entry
         return entry
 
+    def remove(self, entry):
+        """Let ``entry`` be found no more."""
+        with self._lock:
+            for entries in (self._ids, self._urls):
+                for key in [key for key, known in entries.items() if known is entry]:
+                    del entries[key]
+
     def find(self, table_id=None, url=None):
         """The entry, or None when neither the id nor the URL is known."""
         with self._lock:

@@ -317,11 +317,22 @@ class LiveSession:
 
     def _accept(self, entry):
         entry.used = time.monotonic()
-        self._book.add(entry, table_id=entry.table_id, url=entry.url)
+        with self._work:
+            before = self._book.find(entry.table_id)
+            if before is not None and entry.sender and before.sender and before.table_id == entry.table_id:
+                self._forget(before)
+            self._book.add(entry, table_id=entry.table_id, url=entry.url)
         self._telling.line(f"{entry.name}: {len(entry.table)} stars in {entry.region}")
         self._telling.call("table", entry)
         self._enqueue(Job(entry, "all"))
         return entry
+
+    def _forget(self, entry):
+        """A program sent the table anew: what was made of it before is no longer known."""
+        self._jobs.pop(id(entry), None)
+        self._book.remove(entry)
+        if entry.result_id and not owes(entry):
+            self._result_file(entry).unlink(missing_ok=True)
 
     def _enqueue(self, job):
         """Put a fit in the queue; of the fits that wait for one table only the last counts."""
@@ -352,15 +363,21 @@ class LiveSession:
         entry, began = job.entry, time.monotonic()
         membership = job.run(self.fit)
         seconds = time.monotonic() - began
+        entry.result_id = entry.result_id or f"{table_key(membership.table)}-{next(self._count)}"
+        path = self._result_file(entry)
+        entry.result_url = path.as_uri()
+        with self._work:
+            if entry not in self.tables:  # it was sent anew during the fit
+                return
+            self._book.add(entry, table_id=entry.result_id, url=entry.result_url)
         if len(membership.summary):
             found = f"{len(entry.rows)} members"
         else:
             found = f"no cluster: {membership.diagnostics.get('stop_reason', 'the fit gave no reason')}"
         self._telling.line(f"{entry.name}: {found} ({seconds:.1f} s)")
-        if not entry.result_id:
-            entry.result_id = f"{table_key(membership.table)}-{next(self._count)}"
-            path = table_file(membership.table, Path(self._folder.name) / f"{entry.result_id}.vot")
-            entry.result_url = path.as_uri()
-            self._book.add(entry, table_id=entry.result_id, url=entry.result_url)
+        table_file(membership.table, path)  # after a refit, too: for programs that join later
         self._telling.call("result", entry)
         self._mail.post(entry)
+
+    def _result_file(self, entry):
+        return Path(self._folder.name) / f"{entry.result_id}.vot"
