@@ -1,6 +1,9 @@
 """Sending a table over SAMP: to programs that behave, that are late, that are deaf, and to nobody."""
 
+import io
+import queue
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,11 +16,12 @@ from astropy.table import Table
 from desktop.fakes import Program, QuickFit, a_hub, cluster_table, renamed, until
 from hypothesis import given
 from hypothesis import strategies as st
+from pyvo.samp import SAMPHubServer
 
 from decocc_vo.exceptions import InputError, ServiceError
 from decocc_vo.region import ClusterRegion
+from decocc_vo.samp import _hub, hub_running, overlay_script, send_script, send_table, sending, start_hub
 from decocc_vo.samp import client as samp_client
-from decocc_vo.samp import hub_running, overlay_script, send_script, send_table, sending, start_hub
 from decocc_vo.samp._matching import TableBook, url_key
 from decocc_vo.samp.sending import _center, member_rows, table_key
 
@@ -212,6 +216,68 @@ def test_it_starts_a_hub_when_told_to_and_waits_for_the_program(samp_home, resul
 def test_a_second_hub_is_refused(hub):
     with pytest.raises(ServiceError, match="a SAMP hub runs already"):
         start_hub()
+
+
+@pytest.mark.parametrize("place", ["std-lockurl:http://127.0.0.1:9/samp", "elsewhere", "std-lockurl:file:///no/such/x"])
+def test_a_hub_that_no_program_would_find_is_ended(monkeypatch, place):
+    hubs = []
+
+    class Server(SAMPHubServer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            hubs.append(self)
+
+    monkeypatch.setattr("pyvo.samp.SAMPHubServer", Server)
+    monkeypatch.setenv("SAMP_HUB", place)
+    with pytest.raises(ServiceError, match="SAMP_HUB must be unset or 'std-lockurl:file:///FILE'"):
+        start_hub(web_profile=False)
+    (hub,) = hubs
+    assert not hub.is_running
+    hub._server.server_close()  # pyvo leaves it open where it could not start
+
+
+class Terminal:
+    """A stdin on which nobody types until ``type`` is called."""
+
+    def __init__(self):
+        self.lines = queue.Queue()
+
+    def isatty(self):
+        return True
+
+    def readline(self):
+        return self.lines.get()
+
+
+def test_an_answer_is_taken_for_the_page_that_asks(monkeypatch):
+    terminal, running = Terminal(), SimpleNamespace(is_running=True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    dialog = _hub._Consent(_hub._Terminal().ask)
+    dialog.queue_request, dialog.queue_result = queue.Queue(), queue.Queue()
+
+    def ask(page, seconds, answer=None):
+        monkeypatch.setattr(_hub, "CONSENT_SECONDS", seconds)
+        dialog.queue_request.put(({"samp.name": page}, None, "here"))
+        until(lambda: repr(page) in sys.stderr.getvalue())
+        if answer is not None:
+            terminal.lines.put(answer)
+        return dialog.queue_result.get(timeout=20)
+
+    thread = threading.Thread(target=dialog.serve, args=(running,))
+    thread.start()
+    try:
+        assert ask("page 1", 0.05) is False
+        assert ask("page 2", 20, "yes\n") is True, "the question for page 1 ate the answer"
+        assert ask("page 3", 0.05) is False
+        terminal.lines.put("yes\n")  # too late
+        until(lambda: "SAMP answer" not in {thread.name for thread in threading.enumerate()})
+        assert ask("page 4", 0.05) is False, "what was meant for page 3 let page 4 in"
+        assert ask("page 5", 20, "no\n") is False
+    finally:
+        running.is_running = False
+        thread.join(20)
+        terminal.lines.put("")
 
 
 def test_other_runs_of_the_package_get_no_tables(hub, result):

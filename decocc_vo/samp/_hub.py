@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 CONSENT_SECONDS = 60.0
 
+_LOCK_FILE = "SAMP_HUB must be unset or 'std-lockurl:file:///FILE', and the file's folder, or home, writable"
+
 WEB_PORT = 21012
 """Port of the web profile; the standard fixes it."""
 
@@ -86,7 +88,7 @@ def start_hub(web_profile=True, consent=None):
     Raises
     ------
     ServiceError
-        If a hub runs already, or the lock file cannot be written.
+        If a hub runs already, or the lock file by which programs find it cannot be written.
     """
     from pyvo.samp import SAMPHubServer
 
@@ -96,16 +98,20 @@ def start_hub(web_profile=True, consent=None):
     if web_profile and not _port_is_free(WEB_PORT):
         log.warning("port %d is taken: the hub runs without the web profile, and no page can join it", WEB_PORT)
         web_profile = False
-    dialog = _Consent(consent or _ask_on_terminal) if web_profile else None
+    dialog = _Consent(consent or _terminal.ask) if web_profile else None
     with offline():
         hub = SAMPHubServer(
             addr="127.0.0.1", label="decocc_vo", web_profile=web_profile, web_profile_dialog=dialog, mode="single"
         )
         try:
             hub.start()
-        except OSError as exc:
-            msg = f"the SAMP hub did not start: {exc}; is the lock file's folder (SAMP_HUB, or home) writable?"
+        except (OSError, AttributeError) as exc:  # AttributeError: pyvo found no file's name in SAMP_HUB
+            msg = f"the SAMP hub did not start: {exc}; {_LOCK_FILE}"
             raise ServiceError(msg) from exc
+    if (hub_parameters(timeout=20.0) or {}).get("samp.secret") != hub.params["samp.secret"]:
+        hub.stop()
+        msg = f"the SAMP hub was ended, since no program would find it: it has no lock file; {_LOCK_FILE}"
+        raise ServiceError(msg)
     if dialog is not None:
         threading.Thread(target=dialog.serve, args=(hub,), name="SAMP consent", daemon=True).start()
     return hub
@@ -134,21 +140,44 @@ class _Consent:
             except queue.Empty:
                 continue
             name = identity.get("samp.name", "unknown") if isinstance(identity, dict) else str(identity)
-            try:
-                allowed = bool(bounded(self.ask, name, origin, timeout=CONSENT_SECONDS))
+            try:  # a second more than the terminal takes, which ends in time by itself
+                allowed = bool(bounded(self.ask, name, origin, timeout=CONSENT_SECONDS + 1.0))
             except Exception as exc:
                 log.warning("the page %r was refused: no consent (%s)", name, exc)
                 allowed = False
             self.queue_result.put(allowed)
 
 
-def _ask_on_terminal(name, origin):
-    """Put the question on the terminal; refuse where nobody can answer."""
-    if not sys.stdin or not sys.stdin.isatty():
-        log.warning(
-            "the page %r from %s asks to join the hub; refused, since there is no terminal to ask", name, origin
-        )
-        return False
-    sys.stderr.write(f"A web page asks to join the SAMP hub: {name!r} from {origin}. Allow? [yes/no] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+class _Terminal:
+    """
+    Put the question on the terminal; refuse where nobody can answer.
+
+    A line that is being read cannot be given up: the reader of a question that nobody answered reads for the next.
+    """
+
+    def __init__(self):
+        self._lines, self._reader = queue.SimpleQueue(), None
+
+    def ask(self, name, origin):
+        if not sys.stdin or not sys.stdin.isatty():
+            log.warning(
+                "the page %r from %s asks to join the hub; refused, since there is no terminal to ask", name, origin
+            )
+            return False
+        if self._reader is None or not self._reader.is_alive():
+            self._lines = queue.SimpleQueue()  # without an answer that came too late
+            self._reader = threading.Thread(target=self._read, args=(self._lines,), name="SAMP answer", daemon=True)
+            self._reader.start()
+        sys.stderr.write(f"A web page asks to join the SAMP hub: {name!r} from {origin}. Allow? [yes/no] ")
+        sys.stderr.flush()
+        try:
+            return self._lines.get(timeout=CONSENT_SECONDS).strip().lower() in ("y", "yes")
+        except queue.Empty:
+            msg = f"no answer within {CONSENT_SECONDS:g} s"
+            raise TimeoutError(msg) from None
+
+    def _read(self, lines):
+        lines.put(sys.stdin.readline())
+
+
+_terminal = _Terminal()
