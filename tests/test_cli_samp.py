@@ -107,17 +107,21 @@ def test_live_needs_a_hub(samp_home):
     assert err[0].startswith("decocc-vo live: no SAMP hub is running; start TOPCAT or Aladin first, or add --hub")
 
 
-def test_live_starts_a_hub_where_told_to(samp_home):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_live_starts_a_hub_where_told_to(samp_home, tmp_path, monkeypatch, number):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     with command("live", "--hub") as live:
         until(hub_running, 60)
         with Program() as topcat:
             topcat.ask("table.load.votable", url="file:///no/such/table.vot")
-        code, out, _ = end(live, signal.SIGINT)
+        code, out, _ = end(live, number)
     assert code == 0
     assert out[0].startswith("DECOCC is on a SAMP hub of its own; send it a table")
     assert out[1].startswith("table.load.votable refused: the table at file:///no/such/table.vot cannot be fetched: [E")
     assert out[2:] == ["leaving the hub"]
     assert not samp_home.exists(), "the hub ends with the session"
+    assert not list((tmp_path / "temporary").glob("decocc-*"))
 
 
 def test_live_quiet_tells_only_what_could_not_be_done(hub):

@@ -3,6 +3,8 @@
 import gc
 import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +19,7 @@ from desktop.fakes import Program, QuickFit, a_hub, cluster_table, until
 from decocc_vo.exceptions import InputError, ServiceError
 from decocc_vo.samp import LiveSession, hub_running
 from decocc_vo.samp import live as live_module
+from decocc_vo.samp._reading import fetch_table
 from decocc_vo.samp._tables import Job, LiveTable, star_line, star_numbers
 from decocc_vo.votable import write_votable
 
@@ -98,6 +101,25 @@ def test_tables_come_as_votable_fits_or_a_page_that_holds_one(hub, stars, tmp_pa
         assert session.wait(20)
         assert session.tables[0].name == "stars of M 44"
         assert (topcat.tables[result_id(session)]["source_id"] == stars["source_id"]).all()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_table_that_a_program_serves_itself_does_not_go_through_a_proxy(url, tmp_path, monkeypatch, host):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert len(fetch_table(f"http://{host}:{server.server_port}/stars.vot", "table.load.votable")) == 400
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_selection_is_the_region(hub, stars, url):

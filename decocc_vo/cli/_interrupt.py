@@ -7,9 +7,10 @@ it. In a fit nothing is open and nothing half written, so the process ends at on
 
 import os
 import signal
+import threading
 from contextlib import contextmanager
 
-__all__ = ["INTERRUPTED", "TOLD", "fitting", "watch"]
+__all__ = ["INTERRUPTED", "TOLD", "fitting", "terminable", "watch"]
 
 INTERRUPTED = 130
 TOLD = "interrupted; files that were named as written are complete"
@@ -31,6 +32,20 @@ def watch():
     """Take Ctrl-C over for the whole process, unless it is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+
+
+@contextmanager
+def terminable():
+    """While a command waits: SIGTERM, too, ends it as Ctrl-C does, so that nothing is left behind."""
+    before = signal.getsignal(signal.SIGTERM)
+    ours = before is signal.SIG_DFL and threading.current_thread() is threading.main_thread()
+    if ours:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(number, frame):

@@ -4,6 +4,7 @@ import os
 import sys
 from functools import partial
 
+from ._interrupt import terminable
 from ._methods import make_method
 from ._sources import keep_compiled, mapping
 
@@ -17,7 +18,7 @@ EXAMPLE = """\
 example, with TOPCAT open (then use Interop, Send table to, DECOCC):
   decocc-vo live --selection seed
 
-exit codes: 0 left by Ctrl-C; 2 wrong use; 3 there is no hub (--hub starts one)
+exit codes: 0 left by Ctrl-C or SIGTERM; 2 wrong use; 3 there is no hub (--hub starts one)
 """
 
 
@@ -60,7 +61,8 @@ def run(options):
         on_problem=_complain if options.quiet else None,  # a line says it, too
     )
     try:
-        session.run_forever(timeout=1.0)
+        with terminable():
+            session.run_forever(timeout=1.0)
     finally:
         if session.busy:  # nobody waits for this fit, and Python's own end would abort in the middle of JAX
             sys.stdout.flush()
