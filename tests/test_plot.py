@@ -251,12 +251,17 @@ def test_a_column_of_another_name_that_was_removed():
 
 
 def test_summary_has_all_four_and_one_colour_bar():
-    figure = plot_summary(make_result(), region=REGION)
+    result = make_result()
+    figure = plot_summary(result, region=REGION)
     *panels, bar = figure.axes
     assert len(panels) == 4
     assert bar.get_ylabel() == "Membership probability"
     assert figure.get_suptitle() == "NGC 1, Gaia DR3, 60 stars with p ≥ 0.5"
     assert all(len(drawn(ax)[1]) == 60 for ax in panels)
+    result.table["candidate"] = np.where(np.arange(len(result.table)) < 60, 0, 1)
+    result.summary["name"] = ""
+    title = plot_summary(result, region=REGION).get_suptitle()
+    assert title == "NGC 1, Gaia DR3, 60 stars with p ≥ 0.5; 1 further cluster in the field's grey"
     nothing = plot_summary(make_result(found=False), region=REGION)
     assert nothing.get_suptitle() == "NGC 1, no cluster found"
     assert len(nothing.axes) == 4
@@ -271,6 +276,30 @@ def test_files(tmp_path):
         assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"%PDF")
         assert path.stat().st_size < 2e6
         assert b"CreationDate" not in path.read_bytes()
+
+
+def test_a_name_may_have_any_sign(tmp_path):
+    region = ClusterRegion(CENTRE, 30 * u.arcmin, r"A $\foo$")
+    assert len(save_plots(make_result(found=False), tmp_path, "png", region=region)) == 5
+
+
+def test_a_file_that_was_broken_off_is_not_there(tmp_path, monkeypatch):
+    def full(self, path, **_):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    with pytest.raises(ServiceError, match="No space left on device"):
+        save_plots(make_result(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_cluster_the_window_holds_the_field_and_little_more():
+    result = make_result(found=False)
+    result.table["parallax"] = np.random.default_rng(2).gamma(1.5, 1.0, len(result.table))
+    low, high = sorted(plot_parallax(result).get_ylim())
+    assert low > -0.5
+    assert high > np.percentile(np.asarray(result.table["parallax"]), 98)
 
 
 def test_what_cannot_be_plotted(tmp_path):

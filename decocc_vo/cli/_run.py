@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..exceptions import DecoccError, InputError, ServiceError
+from ..exceptions import InputError, ServiceError
 from ._interrupt import fitting
 from ._methods import FIRST, METHODS, PRESETS, make_method
 from ._show import as_json, as_text
@@ -104,7 +104,7 @@ def run(options):
         for written in _write(options, result, region):
             files.append(written)
         sent = _send(options, result, region)
-    except (DecoccError, OSError) as error:  # what was found is shown all the same
+    except Exception as error:  # what was found is shown all the same
         refusal = error
     if options.format == "json":
         print(as_json(result, region, stars, files, options.notes))

@@ -26,19 +26,19 @@ class StopReason(enum.Enum):
     CONVERGED = "The labels settled: fewer than the tolerance changed between two target updates. Nothing to do."
     MAX_ITERATIONS = (
         "The largest number of iterations was reached before the labels settled; the groups may still be moving. "
-        "Raise the number of iterations, or try another seed."
+        "Try another seed, or the default method."
     )
     COLLAPSED = (
         "The groups collapsed: every star is in one group, so nothing was separated. "
-        "Try another seed, a lower learning rate or fewer groups, or use the default method."
+        "Try another seed or fewer groups, or use the default method."
     )
     DIVERGED = (
         "The clustering diverged (a value was no longer finite); the groups are those of the last finite target "
-        "update. Lower the learning rate, or try another seed."
+        "update. Try another seed, or the default method."
     )
     PRETRAINING_DIVERGED = (
         "The autoencoder diverged while it was pre-trained (a value was no longer finite), so there are no groups. "
-        "Lower the learning rate, or try another seed."
+        "Try another seed, or the default method."
     )
 
     def __str__(self):

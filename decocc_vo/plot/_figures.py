@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from ..exceptions import InputError, ServiceError
 from ..membership import MEMBER
+from ..votable import atomic_path
 from ._panels import COLOURS, draw_cmd, draw_parallax, draw_proper_motions, draw_sky
 from ._view import View, tangent_plane
 
@@ -189,7 +190,7 @@ def plot_summary(result, *, region=None, columns=None):
         draw_sky(figure.add_subplot(2, 2, 1, projection=wcs), view, region, half)
         for number, draw in enumerate((draw_proper_motions, draw_parallax, draw_cmd), start=2):
             draw(figure.add_subplot(2, 2, number), view)
-        figure.suptitle(_title(view, region), fontsize=8)
+        figure.suptitle(_title(view, region), fontsize=8, parse_math=False)  # a name may have any sign
         if view.members.size:
             _colour_bar(figure, figure.axes[:4], shrink=0.6, aspect=40)
     return figure
@@ -251,10 +252,12 @@ def save_plots(result, folder, formats=("png", "pdf"), *, region=None, columns=N
         with _style():
             for name, figure in figures.items():
                 for form in formats:
-                    paths.append(folder / f"{name}.{form}")
                     # No date: the same call gives the same file.
                     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(form)
-                    figure.savefig(paths[-1], format=form, metadata=undated)
+                    path = folder / f"{name}.{form}"
+                    with atomic_path(path) as temporary:
+                        figure.savefig(temporary, format=form, metadata=undated)
+                    paths.append(path)
     except OSError as error:
         msg = f"'folder' {folder}: plots cannot be written: {error.strerror or error}"
         raise ServiceError(msg) from error
@@ -296,10 +299,13 @@ def _colour_bar(figure, axes, **kwargs):
 
 
 def _title(view, region):
-    n = view.members.size
+    n, others = view.members.size, view.others
     name = getattr(region, "name", None)
     release = view.stars.meta.get("release", view.stars.meta.get("RELEASE"))
     if view.cluster is not None:
-        name, release = (view.cluster[key] if key in view.cluster.colnames else "" for key in ("name", "release"))
+        of_summary = {key: view.cluster[key] for key in ("name", "release") if key in view.cluster.colnames}
+        name, release = of_summary.get("name") or name, of_summary.get("release")
     found = "no cluster found" if view.cluster is None else f"{n} star{'s' * (n != 1)} with p ≥ {MEMBER:g}"
+    if others:
+        found += f"; {others} further cluster{'s' * (others != 1)} in the field's grey"
     return ", ".join(str(word) for word in (name, release, found) if word)

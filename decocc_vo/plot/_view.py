@@ -24,11 +24,16 @@ _NEAR, _FAR = 8.0, 30.0
 
 @dataclass(frozen=True)
 class View:
-    """What the figures need of a result; proper motions are in the axes at the cluster's centre, as in the summary."""
+    """
+    What the figures need of a result, with the number of further clusters in it.
+
+    Proper motions are in the axes at the cluster's centre, as in the summary.
+    """
 
     stars: Table
     probability: np.ndarray
     cluster: Row | None
+    others: int
 
     @classmethod
     def of(cls, result, columns=None):
@@ -41,7 +46,9 @@ class View:
             msg = "'result' has no column membership_prob in its table; plot what fit() returns"
             raise InputError(msg)
         cluster = result.summary[0] if len(result.summary) else None
-        view = cls(stars, floats(result.table["membership_prob"]), cluster)
+        candidate = result.table["candidate"] if "candidate" in result.table.colnames else []
+        others = int(np.max(floats(candidate), where=np.isfinite(floats(candidate)), initial=0))
+        view = cls(stars, floats(result.table["membership_prob"]), cluster, others)
         centre = view.summary("ra"), view.summary("dec")
         if not np.all(np.isfinite(centre)):
             middle = mean_position(view)
@@ -99,9 +106,10 @@ class View:
             of_members = self.values(name)[self.members]
             of_members = of_members[np.isfinite(of_members)]
             if not of_members.size:
-                reach = max(1.05 * np.percentile(np.abs(values - middle), 98), 0.1 * scale)
-                middles.append(middle)
-                near = max(near, reach)
+                # Parallaxes lie to one side of their median.
+                left, right = np.percentile(values, [1, 99])
+                middles.append((left + right) / 2)
+                near = max(near, 1.05 * (right - left) / 2, 0.1 * scale)
                 continue
             left, centre, right = np.percentile(of_members, [16, 50, 84])
             # A single member has no spread: the field's keeps the window open.
