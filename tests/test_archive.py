@@ -10,6 +10,7 @@ import tempfile
 import textwrap
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 
 import astropy.units as u
@@ -425,3 +426,52 @@ def test_a_table_says_its_release_and_who_its_stars_are(tmp_path):
     stars.remove_column("source_id")
     with pytest.raises(InputError, match="'stars' must have a source_id"):
         store.add(region, stars, "gaia_dr3")
+
+
+def test_an_empty_region_is_known_to_be_empty(store):
+    empty = cone(10, 10)
+    assert store.add(empty, STARS[:0], "gaia_dr3") == 0
+    assert len(store.query_region(empty, "gaia_dr3", columns=["ruwe"])) == 0
+    with pytest.raises(InputError, match="'release' is needed"):
+        store.add(empty, STARS[:0])
+
+
+def test_the_fetch_with_most_columns_answers(store, monkeypatch):
+    class Clock:
+        times = iter([datetime(2026, 1, 1), datetime(2026, 1, 2)])
+
+        @classmethod
+        def now(cls, zone):
+            return next(cls.times)
+
+    monkeypatch.setattr(archive, "datetime", Clock)
+    few = ["source_id", "ra", "dec", "parallax", "pmra", "pmdec"]
+    ingest(store, cone())
+    ingest(store, cone(), columns=few)
+    assert_same(store.query_region(cone(), "gaia_dr3"), stars_in(cone()))
+
+
+def test_stars_without_a_position_are_refused(store):
+    stars = STARS[:3].copy()
+    stars["ra"] = np.ma.array(stars["ra"], mask=[False, True, False])
+    with pytest.raises(InputError, match="'stars' must have ra and dec in every row"):
+        store.add(cone(), stars, "gaia_dr3")
+    assert len(store.regions()) == 0
+    stars["ra"] = [np.nan, *STARS["ra"][1:3]]
+    with pytest.raises(InputError, match="'stars' must have ra and dec in every row"):
+        ingest(store, cone(), stars)
+
+
+def test_names_and_conditions_are_listed_whole(store):
+    name, where = "a cluster of many names, " * 4 + "or no cluster", [f"phot_g_mean_mag < {k}.5" for k in range(30)]
+    ingest(store, cone(name=name), where=where)
+    (listed,) = store.regions()
+    assert listed["name"] == name
+    assert all(text in listed["conditions"] for text in where)
+
+
+def test_a_column_that_the_release_does_not_have(store):
+    ingest(store, cone())
+    for name in ("nonsense", "hp_mag"):
+        with pytest.raises(InputError, match=f"'columns' names {name}, which Gaia DR3 does not have"):
+            store.query_region(cone(), "gaia_dr3", columns=iter(["ruwe", name]))

@@ -253,6 +253,8 @@ def test_hipparcos_goes_into_the_archive_too(tmp_path):
     (second,) = fetch_regions([region], "hipparcos2", archive=archive, offline=True)
     assert first.rows == second.rows > 100
     assert second.source.startswith("the archive")
+    bare = ClusterRegion(SkyCoord("56.3d +24.9d"), 0.01 * u.deg)
+    assert [one.rows for one in fetch_regions([bare, region], "hipparcos2", archive=archive)] == [0, first.rows]
     with pytest.raises(InputError, match="'where' is no option"):
         list(fetch_regions([region], "hipparcos2", archive=archive, where="x > 1"))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..columns import COLUMNS, RELEASES, get_release
+from ..columns import COLUMNS, RELEASES, floats, get_release
 from ..config import conf
 from ..exceptions import InputError, ServiceError
 from . import _healpix, adql
@@ -96,7 +96,7 @@ class StarArchive:
         release : str or `~decocc_vo.columns.Release`, optional
             By default ``conf.survey``.
         columns : iterable of str, optional
-            Registry names beside the astrometry; by default all that were fetched.
+            Registry names beside the astrometry; by default all of the fetch that has most.
         where : str or iterable of str, optional
             The conditions the stars were fetched with.
 
@@ -104,8 +104,17 @@ class StarArchive:
         -------
         stars : `~astropy.table.Table` or None
             Rows in the order of source_id; None when the archive does not have the whole region.
+
+        Raises
+        ------
+        InputError
+            If the release does not have one of the columns.
         """
         release = _release(release)
+        columns = None if columns is None else list(columns)
+        if missing := [name for name in columns or () if name not in release.columns]:
+            msg = f"'columns' names {', '.join(missing)}, which {release.name} does not have"
+            raise InputError(msg)
         area, conditions = _filed(region, where)
         found = self._look_up(region, release, area, conditions, columns)
         if found is None:
@@ -122,7 +131,7 @@ class StarArchive:
         region : `~decocc_vo.ClusterRegion`, `regions.SkyRegion` or `mocpy.MOC`
             What the table is complete for.
         stars : `~astropy.table.Table`
-            Stars with ``source_id``, each once.
+            Stars with ``source_id``, each once, and a position; none where the region is empty.
         release : str, optional
             By default what ``stars`` say.
         where : str or iterable of str, optional
@@ -133,29 +142,27 @@ class StarArchive:
         rows : int
             How many of them were new.
         """
+        from astropy.table import Table
+
         from ..columns import conform, stated_release
 
-        table = conform(stars)
+        empty = isinstance(stars, Table) and len(stars) == 0
+        table = stars if empty else conform(stars)
         release = release or getattr(stated_release(table), "key", None)
         if release is None:
             msg = "'release' is needed: the stars do not say which release they are from"
             raise InputError(msg)
         release = _release(release)
+        source = {"service": str(stars.meta.get("source", "a table")), "query": str(stars.meta.get("query", ""))}
+        if empty:  # which is known of every column
+            return self.ingest(region, release, [], columns=release.columns, where=where, **source)
         if "source_id" not in table.colnames or np.ma.getmaskarray(table["source_id"]).any():
             msg = "'stars' must have a source_id in every row, by which the archive knows them"
             raise InputError(msg)
         _, first = np.unique(np.asarray(table["source_id"]), return_index=True)
         table = table[np.sort(first)]
         names = [name for name in release.columns if name in table.colnames]
-        return self.ingest(
-            region,
-            release,
-            [table],
-            columns=names,
-            where=where,
-            service=str(stars.meta.get("source", "a table")),
-            query=str(stars.meta.get("query", "")),
-        )
+        return self.ingest(region, release, [table], columns=names, where=where, **source)
 
     def ingest(self, region, release, tables, *, columns, where=None, service, query, total=None):
         """
@@ -190,6 +197,9 @@ class StarArchive:
             selection = _selection(session, release.key, area, conditions, names)
             rows = new = 0
             for table in tables:
+                if not all(np.isfinite(floats(table[name])).all() for name in ("ra", "dec")):
+                    msg = "'stars' must have ra and dec in every row, by which the archive finds them; drop the others"
+                    raise InputError(msg)
                 rows += len(table)
                 if len(table):
                     new += _insert(session, selection, names, to_arrow(table, names))
@@ -224,7 +234,7 @@ class StarArchive:
         from astropy.table import Table
 
         names = ("name", "release", "ra", "dec", "radius", "rows", "conditions", "service", "retrieved")
-        kinds = ("U64", "U16", float, float, float, int, "U200", "U200", "U32")
+        kinds = (str, str, float, float, float, int, str, str, str)
         rows = []
         if self._prepare(create=False):
             with self._engine.reading() as session:
@@ -251,8 +261,8 @@ class StarArchive:
                 a=area,
                 c=conditions,
             )
-            for row in candidates:
-                stored = json.loads(row[1])
+            # The fetch with most columns, of those the latest.
+            for stored, row in sorted(((json.loads(row[1]), row) for row in candidates), key=lambda one: -len(one[0])):
                 names = stored if columns is None else [n for n in stored if n in adql.NEEDED or n in columns]
                 if columns is not None and set(columns) - set(names):
                     continue
