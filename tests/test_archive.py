@@ -350,16 +350,26 @@ def test_a_column_new_in_the_registry_is_added(store, url, monkeypatch):
 
 def test_what_is_no_postgresql_url():
     pytest.importorskip("psycopg", reason="needs the extra decocc_vo[postgres]")
-    with pytest.raises(InputError, match="no PostgreSQL URL"):
-        StarArchive("postgresql://me@here:port/x")
+    with pytest.raises(InputError, match="no PostgreSQL URL") as error:
+        StarArchive("postgresql://me:secret@here:port/x")
+    assert "secret" not in str(error.value)
 
 
 def test_what_is_no_archive(tmp_path):
-    with pytest.raises(InputError, match="'archive' must be"):
-        StarArchive("mysql://x/y")
+    with pytest.raises(InputError, match=r"'archive' must be .* not postgresql\+asyncpg://$"):
+        StarArchive("postgresql+asyncpg://me:secret@x/y")
     (tmp_path / "text.duckdb").write_text("this is no database, only some words that go on for a while\n" * 99)
     with pytest.raises(ServiceError, match=r"'archive' .*text.duckdb"):
         StarArchive(tmp_path / "text.duckdb").query_region(cone(), "gaia_dr3")
+
+
+@pytest.mark.parametrize("folder", ["clocks", "a different configuration"])
+def test_a_broken_archive_is_not_taken_for_one_in_use(tmp_path, folder):
+    path = tmp_path / folder / "text.duckdb"
+    path.parent.mkdir()
+    path.write_text("this is no database, only some words that go on for a while\n" * 99)
+    with pytest.raises(ServiceError, match="not a valid DuckDB"):
+        StarArchive(path, wait=0).query_region(cone(), "gaia_dr3")
 
 
 def test_a_postgresql_server_that_is_not_there():

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ..columns import COLUMNS
 from ..exceptions import InputError, ServiceError
 
-_WAITS = ("lock", "different configuration")
+_WAITS = ("Could not set lock", "different configuration")
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 # One number for all writers of all archives in a PostgreSQL database; any would do.
 _WRITER = 0x6465636F6363
@@ -25,7 +25,8 @@ def open_engine(url, wait):
     if url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
         return Postgres(url, wait)
     if "://" in url and not url.startswith("duckdb://"):
-        msg = f"'archive' must be the path of a DuckDB file or a postgresql:// URL, not {url!r}"
+        kind = url.partition("://")[0]  # not all of it, which may have a password
+        msg = f"'archive' must be the path of a DuckDB file or a postgresql:// URL, not {kind}://"
         raise InputError(msg)
     return DuckDB(url.removeprefix("duckdb://"), wait)
 
@@ -59,7 +60,8 @@ class DuckDB:
             try:
                 return duckdb.connect(self.url, read_only=read_only)
             except (duckdb.IOException, duckdb.ConnectionException) as error:
-                if not any(words in str(error) for words in _WAITS):
+                said = str(error).replace(self.url, "")
+                if not any(words in said for words in _WAITS):
                     raise
                 if time.monotonic() > end:
                     msg = (
@@ -146,7 +148,7 @@ class Postgres:
         try:
             parsed = sqlalchemy.make_url(re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg://", url))
         except (sqlalchemy.exc.ArgumentError, ValueError) as error:
-            msg = f"'archive' is no PostgreSQL URL: {error}"
+            msg = "'archive' is no PostgreSQL URL; write it as postgresql://user@host:port/database"
             raise InputError(msg) from error
         options = {"connect_timeout": 10, "options": f"-c lock_timeout={int(wait * 1000)}"}
         # No connection outlives its session: an archive needs no closing.
