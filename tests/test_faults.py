@@ -150,6 +150,10 @@ LASTING = {
     ),
     "slow bytes": (Fault("result", "slow", PERMANENT, 1, 0.05), r"fetching the result|'deadline'"),
     "vanishing jobs": (Fault("poll", "status", PERMANENT, 4, (404, {})), r"does not know job .*run the same again"),
+    "archived jobs": (
+        Fault("poll", "phase", PERMANENT, 4, "ARCHIVED"),
+        r"thrown away the result of job .*run the same again",
+    ),
     "wrong row count": (Fault("result", "edit", PERMANENT, 1, one_row_less), r"\d+ rows came where \d+ were counted"),
 }
 

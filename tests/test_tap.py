@@ -1,5 +1,6 @@
 """Stars by TAP against a server in this process: complete, in order, resumed, split, offline."""
 
+import errno
 import itertools
 import json
 import logging
@@ -19,7 +20,7 @@ from mock_tap import MockTAP, make_stars
 
 from decocc_vo import ClusterRegion, InputError, ServiceError, conf
 from decocc_vo.columns import RELEASES, get_release
-from decocc_vo.stars import _healpix, tap
+from decocc_vo.stars import _folder, _healpix, tap
 from decocc_vo.stars._folder import QueryFolder
 from decocc_vo.stars._http import OutOfTimeError, Patience, open_session
 from decocc_vo.stars._partition import first_width, split
@@ -173,6 +174,16 @@ def test_the_deadline_covers_everything_and_the_next_run_resumes_the_job(fetch, 
     assert [query.count("COUNT") for query in mock.queries] == [1, 0], "the count was not asked for twice"
 
 
+def test_a_job_whose_result_was_thrown_away_is_submitted_anew(fetch, mock):
+    mock.polls = 10**9
+    with pytest.raises(OutOfTimeError):
+        fetch(deadline=1)
+    mock.polls = 0
+    mock.alive["job1"]["phase"] = "ARCHIVED"
+    np.testing.assert_array_equal(fetch(deadline=10)["source_id"], INSIDE)
+    assert [query.count("COUNT") for query in mock.queries] == [1, 1, 0]
+
+
 def test_a_run_that_was_killed_between_parts_goes_on(fetch, mock, tmp_path, monkeypatch):
     keep, kept = tap.Fetch._keep, []
 
@@ -214,6 +225,17 @@ def test_the_lock_of_a_folder_that_was_removed_is_no_lock(tmp_path):
     second.acquire(Patience(9, 9))
     assert second.state == {}
     second.release()
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])
+def test_a_disk_without_locks_is_said_and_not_waited_for(fetch, mock, tmp_path, monkeypatch, code):
+    def no_lock(handle):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(_folder, "_lock", no_lock)
+    with pytest.raises(ServiceError, match=f"cannot lock {tmp_path}.*{os.strerror(code)}.*'cache'"):
+        fetch(deadline=1)
+    assert not mock.requests
 
 
 def test_a_query_that_nobody_takes_up_is_forgotten(fetch, mock, tmp_path):

@@ -1,6 +1,7 @@
 """A folder that remembers how far a query has come, so that a killed run goes on where it stopped."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -37,6 +38,8 @@ def disk(path):
         raise ServiceError(msg) from error
 
 
+# What a lock that another process has raises; all else says that there can be none.
+_TAKEN = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 _KEPT = 30 * 86400.0  # seconds after which a query that nobody took up again is forgotten
 
 
@@ -82,6 +85,16 @@ class QueryFolder:
             handle = open(self.path / "lock", "a")  # noqa: SIM115 (the lock lives as long as the handle)
         try:
             _lock(handle)
+        except OSError as error:
+            handle.close()
+            if error.errno in _TAKEN:
+                return False
+            msg = (
+                f"cannot lock {self.path} ({error.strerror or error}); name a folder of a file system with locks "
+                "as 'cache', then run the same again"
+            )
+            raise ServiceError(msg) from error
+        try:
             # Another process may have finished and removed the folder between the opening and the lock.
             current = os.path.samestat(os.fstat(handle.fileno()), os.stat(self.path / "lock"))
         except OSError:

@@ -24,7 +24,7 @@ _LONGEST_POLL = 30.0
 
 
 class JobGoneError(ServiceError):
-    """The service does not know the job any more."""
+    """The service does not know the job any more, or has thrown its result away."""
 
 
 class JobFailedError(ServiceError):
@@ -141,6 +141,9 @@ class Jobs:
                 self.save()
             if phase == "COMPLETED":
                 return
+            if phase == "ARCHIVED":
+                msg = f"the service has thrown away the result of job {entry['url']}"
+                raise JobGoneError(msg)
             if phase in _FAILED:
                 raise self._failure(phase, self._ask(entry, lambda: job.job, "asking for").errorsummary)
             if phase in _WAITING and not started:
