@@ -138,6 +138,16 @@ def test_wrong_use(tmp_path):
         openclust(tmp_path / "other.ecsv")
 
 
+def test_wrong_use_of_a_query(tmp_path):
+    for url, options, words in (
+        ("http://localhost:port/tap", {}, "'url'"),
+        ("http://localhost/tap", {"tries": 0}, "'tries'"),
+        ("http://localhost/tap", {"deadline": -1}, "'deadline'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            query_table("SELECT 1", url, cache=tmp_path, **options)
+
+
 def test_a_table_is_asked_for_without_a_cache(vizier):
     table = query_table("SELECT COUNT(*) AS n FROM openclust", vizier.url, cache=None, backoff=0.01)
     assert table["n"][0] == 2167

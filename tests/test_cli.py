@@ -210,6 +210,8 @@ def test_examples_in_the_help_parse():
         (["run", "M 45", "--no-photometry", "--preset", "thesis"], "'photometry' is a setting of the default"),
         (["fetch", "M 45", "--survey", "hipparcos2", "--maxrec", "5"], "'maxrec' is for services"),
         (["fetch", "M 45", "--survey", "hipparcos2", "--show-query"], "hipparcos2"),
+        (["fetch", "M 45", "--survey", "gaia_dr3", "--deadline", "-3"], "'deadline' must be a number of seconds"),
+        (["fetch", "M 45", "--survey", "gaia_dr3", "--deadline", "nan"], "'deadline' must be a number of seconds"),
     ],
 )
 def test_wrong_use_exits_with_2(args, message, capsys):

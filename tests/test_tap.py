@@ -144,8 +144,19 @@ def test_a_bad_condition_is_the_services_word_at_once(fetch, mock, tmp_path):
     ("options", "words"),
     [
         ({"maxrec": 0}, "'maxrec'"),
+        ({"maxrec": 2.7}, "'maxrec' must be a whole number, 1 or more, not 2.7"),
+        ({"maxrec": "abc"}, "'maxrec'"),
         ({"part_rows": 0}, "'part_rows'"),
+        ({"part_rows": np.inf}, "'part_rows'"),
+        ({"tries": 0}, "'tries' must be a whole number"),
+        ({"deadline": -3}, "'deadline' must be a number of seconds above 0, not -3"),
+        ({"deadline": np.nan}, "'deadline'"),
+        ({"timeout": np.inf}, "'timeout'"),
+        ({"timeout": "long"}, "'timeout'"),
+        ({"backoff": 0}, "'backoff'"),
         ({"url": "nowhere"}, "'url'"),
+        ({"url": "http://localhost:port/tap"}, "'url'"),
+        ({"url": "https:///tap"}, "'url'"),
         ({"columns": ["nonsense"]}, "'columns'"),
         ({"release": "gaia_dr9"}, "'survey'"),
         ({"release": "hipparcos2"}, "no TAP service"),
@@ -288,6 +299,12 @@ def test_progress_and_logs(fetch, capsys, caplog):
     assert any("1033 rows in" in text or "rows in" in text for text in caplog.messages)
     fetch()
     assert capsys.readouterr().err == "", "no bar where nobody looks"
+
+
+def test_an_address_that_is_none_is_not_tried_again(tmp_path):
+    with pytest.raises(ServiceError, match=r"^submitting a query to http://no host/tap: Failed to parse") as error:
+        tap.query_region(REGION, "gaia_dr3", url="http://no host/tap", cache=tmp_path, deadline=60, backoff=0.01)
+    assert "tries" not in str(error.value)
 
 
 def test_settings_of_the_site(mock, tmp_path):

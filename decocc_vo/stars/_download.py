@@ -12,7 +12,6 @@ import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
 from ..columns import COLUMNS, conform, describe
-from ..config import conf
 from ..exceptions import InputError, ServiceError
 from . import adql
 from ._folder import QueryFolder, disk, forget_old
@@ -34,8 +33,7 @@ class Fetch:
         from ._http import Patience
 
         self.query, self.maxrec, self.part_rows, self.login = query, maxrec, part_rows, login
-        deadline = conf.deadline if deadline is None else deadline
-        self.patience = Patience(deadline, conf.timeout if timeout is None else timeout, tries, backoff)
+        self.patience = Patience(deadline, timeout, tries, backoff)
         text = json.dumps([query.service.url, query.text, maxrec, part_rows])
         if cache is None:
             from astropy.config.paths import get_cache_dir

@@ -29,6 +29,8 @@ _BROKEN = (
     ExpatError,
     ValueError,
 )
+# Errors of requests that are ValueErrors, too, and pass with no try.
+_NO_URL = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema)
 _LONGEST_WAIT = 60.0
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -139,7 +141,8 @@ def _wait_asked_for(error):
     """Seconds to wait before trying again; None when trying again is no use."""
     code = status(error)
     if code is None:
-        return 0.0 if isinstance(getattr(error, "cause", None) or error, _BROKEN) else None
+        cause = getattr(error, "cause", None) or error
+        return 0.0 if isinstance(cause, _BROKEN) and not isinstance(cause, _NO_URL) else None
     if code not in _MAY_PASS:
         return None
     asked = _response(error).headers.get("Retry-After", "0")

@@ -16,6 +16,7 @@ from astropy.table import MaskedColumn, Table
 from ..config import conf
 from ..exceptions import InputError, ServiceError
 from ..region import ClusterRegion
+from ._arguments import is_url, limits
 from ._lists import CATALOGUES, read_list, uniform
 
 __all__ = ["CATALOGUES", "cluster_list", "openclust", "query_table", "regions_of", "select_openclust", "simbad_motion"]
@@ -47,6 +48,8 @@ def query_table(query, url, *, cache=True, offline=False, deadline=None, timeout
 
     Raises
     ------
+    InputError
+        If an argument makes no sense.
     ServiceError
         If the service fails, leaves rows out, or must not be asked.
     """
@@ -54,6 +57,10 @@ def query_table(query, url, *, cache=True, offline=False, deadline=None, timeout
     from ._http import Patience, open_session
     from ._jobs import Jobs, read_result
 
+    if not is_url(url):
+        msg = f"'url' must be the URL of a TAP service, such as https://host/tap, not {url!r}"
+        raise InputError(msg)
+    patience = Patience(**limits(deadline, timeout, tries, backoff))
     if cache is True or cache is None:
         from astropy.config.paths import get_cache_dir
 
@@ -67,9 +74,6 @@ def query_table(query, url, *, cache=True, offline=False, deadline=None, timeout
     if offline:
         msg = f"'offline' forbids to ask {url} for a table that was never fetched; fetch it once with the network"
         raise ServiceError(msg)
-    patience = Patience(
-        conf.deadline if deadline is None else deadline, conf.timeout if timeout is None else timeout, tries, backoff
-    )
     work = QueryFolder(folder / "tap" / name)
     work.acquire(patience)
     try:

@@ -13,6 +13,7 @@ from ..columns import Release, Service, get_release
 from ..config import conf
 from ..exceptions import InputError, ServiceError
 from . import adql
+from ._arguments import is_url, limits, whole
 from ._download import Fetch
 from ._partition import Part
 
@@ -59,7 +60,7 @@ def find_service(release, url=None):
     for service in services.values():
         if service.url.rstrip("/") == wanted:
             return service
-    if not wanted.startswith(("http://", "https://")):
+    if not is_url(wanted):
         msg = f"'url' must be the URL of a TAP service or one of {', '.join(services)}, not {wanted!r}"
         raise InputError(msg)
     return Service(wanted, first.table, first.names)
@@ -224,12 +225,8 @@ def query_region(
     >>> stars = query_region(region, "gaia_dr3", where="phot_g_mean_mag < 18")  # doctest: +SKIP
     """
     query = Query.of(region, release, columns=columns, where=where, url=url)
-    if maxrec is not None and int(maxrec) < 1:
-        msg = "'maxrec' must be 1 or more; leave it out for all rows"
-        raise InputError(msg)
-    if int(part_rows) < 1:
-        msg = "'part_rows' must be 1 or more"
-        raise InputError(msg)
+    maxrec, part_rows = None if maxrec is None else whole(maxrec, "maxrec"), whole(part_rows, "part_rows")
+    patience = limits(deadline, timeout, tries, backoff)
     if archive is not None and archive is not False and maxrec is None:
         from .archive import StarArchive
 
@@ -245,8 +242,7 @@ def query_region(
         where_not = "without an archive" if archive is None else f"which {archive.url} does not have"
         msg = f"'offline' forbids to ask {query.service.url} for the stars of {query.release.name}, {where_not}"
         raise ServiceError(msg)
-    options = {"deadline": deadline, "timeout": timeout, "tries": tries, "backoff": backoff}
-    with Fetch(query, maxrec, int(part_rows), cache, progress, login, **options) as fetch:
+    with Fetch(query, maxrec, part_rows, cache, progress, login, **patience) as fetch:
         if archive is not None:
             fetch.keep_in(archive)
             stars = archive.query_region(region, query.release, columns=columns, where=where)
