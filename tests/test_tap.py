@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import warnings
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import astropy.units as u
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from mock_tap import MockTAP, make_stars
 
 from decocc_vo import ClusterRegion, InputError, ServiceError, conf
-from decocc_vo.columns import RELEASES, get_release
+from decocc_vo.columns import RELEASES, Service, get_release
 from decocc_vo.stars import _folder, _healpix, tap
 from decocc_vo.stars._folder import QueryFolder
 from decocc_vo.stars._http import OutOfTimeError, Patience, open_session
@@ -225,6 +226,48 @@ def test_two_runs_of_the_same_query_take_turns(fetch, mock, tmp_path):
         fetch(deadline=1)
     other.folder.release()
     np.testing.assert_array_equal(fetch()["source_id"], INSIDE)
+
+
+def test_what_another_run_has_brought_meanwhile_is_not_asked_for_again(fetch, mock, tmp_path, monkeypatch):
+    enter, archive = tap.Fetch.__enter__, StarArchive(tmp_path / "stars.duckdb")
+
+    def wait(self):
+        monkeypatch.undo()
+        fetch(archive=archive)
+        mock.requests.clear()
+        return enter(self)
+
+    monkeypatch.setattr(tap.Fetch, "__enter__", wait)
+    stars = fetch(archive=archive)
+    assert not mock.requests
+    np.testing.assert_array_equal(stars["source_id"], INSIDE)
+    assert stars.meta["source"].startswith("the archive")
+    assert not list((tmp_path / "tap").iterdir())
+
+
+def test_an_archive_answers_with_what_the_service_would_send(fetch, mock, tmp_path):
+    lacking = {"bp_rp": None, "pmra_pmdec_corr": None}
+    full, lite = (Service(mock.url, "gaiadr3.gaia_source", names) for names in ({}, lacking))
+    release = replace(get_release("gaia_dr3"), services={"esa": full, "gavo": lite})
+    options = {"release": release, "archive": StarArchive(tmp_path / "stars.duckdb")}
+    few = fetch(url="gavo", **options)
+    assert tuple(few.colnames) == tuple(name for name in release.columns if name not in lacking)
+    asked = len(mock.requests)
+    assert fetch(url="esa", offline=True, **options).colnames == few.colnames, "it is what there is"
+    assert fetch(url="esa", columns=["ruwe"], **options).colnames[-1] == "ruwe"
+    assert len(mock.requests) == asked
+    assert tuple(fetch(url="esa", **options).colnames) == release.columns
+    asked = len(mock.requests)
+    assert fetch(url="gavo", **options).colnames == few.colnames
+    assert tuple(fetch(url="esa", **options).colnames) == release.columns
+    assert len(mock.requests) == asked
+
+
+def test_columns_and_conditions_may_be_any_iterable(fetch, tmp_path):
+    options = {"columns": iter(["ruwe"]), "where": iter(["phot_g_mean_mag < 18"])}
+    stars = fetch(archive=StarArchive(tmp_path / "stars.duckdb"), **options)
+    assert stars.colnames[-1] == "ruwe"
+    assert len(stars) < len(INSIDE)
 
 
 def test_the_lock_of_a_folder_that_was_removed_is_no_lock(tmp_path):

@@ -24,9 +24,10 @@ _BINS = 100_000  # row limit of the count query; some thousands of pixels at mos
 
 class Fetch:
     """
-    The way of a query from the service to the disk, as a context; `done` forgets what was kept of it.
+    The way of a query from the service to the disk, as a context that one run enters at a time.
 
-    `plan` and `parts` resume what an earlier run left. The folder's name comes from all that decides on the rows.
+    Its folder keeps the plan, the jobs and the parts that came, with which a later run goes on, until `done` forgets
+    them; the folder's name comes from all that decides on the rows.
     """
 
     def __init__(self, query, maxrec, part_rows, cache, progress, login, *, deadline, timeout, tries, backoff):
@@ -56,7 +57,6 @@ class Fetch:
             self.jobs = Jobs(url, session, self.patience, self.folder.save)
             self.folder.state.setdefault("query", self.query.text)
             self.folder.state.setdefault("url", url)
-            self._plan()
             self._open = stack.pop_all()
         return self
 
@@ -100,7 +100,8 @@ class Fetch:
         archive.ingest(query.region, query.release, self.tables(), total=self.total, **options)
 
     def download(self):
-        """Bring the parts to the disk that are not yet there."""
+        """Count the rows, and bring the parts to the disk that are not yet there."""
+        self._plan()
         parts = self.folder.state["parts"]
         self._open_bar(sum(part["rows"] for part in parts))
         index = 0

@@ -333,6 +333,7 @@ def columns_of(release, service, columns=None):
     there = [name for name in release.columns if service.spelling(name) is not None]
     if columns is None:
         return there
+    columns = list(columns)
     missing = [name for name in columns if name not in there]
     if missing:
         msg = f"'columns' names {', '.join(missing)}, which {release.name} at {service.url} does not have"

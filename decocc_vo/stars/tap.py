@@ -178,7 +178,8 @@ def query_region(
     release : str or `~decocc_vo.columns.Release`, optional
         By default ``conf.survey``.
     columns : iterable of str, optional
-        Registry names of columns beside the astrometry; by default all the release has there.
+        Registry names of columns beside the astrometry; by default all the release has there. An archive answers
+        with these, or the service is asked; with ``offline`` the default is all that the archive has.
     where : str or iterable of str, optional
         ADQL conditions with the registry's names, all of which must hold: ``"phot_g_mean_mag < 18"``. See also
         `decocc_vo.stars.adql.quality`.
@@ -230,12 +231,15 @@ def query_region(
     if archive is not None and archive is not False and maxrec is None:
         from .archive import StarArchive
 
-        archive = StarArchive.of(archive)
-        stars = archive.query_region(region, query.release, columns=columns, where=where)
-        if stars is not None:
+        archive, names = StarArchive.of(archive), None if offline and columns is None else query.columns
+
+        def look():
+            return archive.query_region(region, query.release, columns=names, where=query.where)
+
+        if (stars := look()) is not None:
             return stars
         # An archive keeps all columns, so that nothing is asked for twice.
-        query = Query.of(region, query.release, where=where, url=url)
+        query = Query.of(region, query.release, where=query.where, url=url)
     else:
         archive = None
     if offline:
@@ -243,11 +247,11 @@ def query_region(
         msg = f"'offline' forbids to ask {query.service.url} for the stars of {query.release.name}, {where_not}"
         raise ServiceError(msg)
     with Fetch(query, maxrec, part_rows, cache, progress, login, **patience) as fetch:
-        if archive is not None:
-            fetch.keep_in(archive)
-            stars = archive.query_region(region, query.release, columns=columns, where=where)
-            stars.meta["source"] = f"{query.service.url} ({query.service.table}), kept in {archive.url}"
-        else:
+        if archive is None:
             stars = fetch.stars()
+        elif (stars := look()) is None:  # nor has another run brought them, which was waited for
+            fetch.keep_in(archive)
+            stars = look()
+            stars.meta["source"] = f"{query.service.url} ({query.service.table}), kept in {archive.url}"
         fetch.done()
     return stars
