@@ -22,7 +22,7 @@ class Conf(_config.ConfigNamespace):
     archive_url = _Item(
         "", "Star archive: a DuckDB file's path or a postgresql:// URL; empty: a DuckDB file in the cache folder."
     )
-    timeout = _Item(60.0, "Seconds one request to a service may take.", cfgtype="float(min=1)")
+    timeout = _Item(60.0, "Seconds a service may stay silent within one request.", cfgtype="float(min=1)")
     deadline = _Item(
         7200.0, "Seconds a whole query may take, waiting in the service's queue included.", cfgtype="float(min=1)"
     )

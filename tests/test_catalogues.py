@@ -11,6 +11,7 @@ from mock_tap import MockTAP, make_stars
 
 from decocc_vo import InputError, ServiceError, conf
 from decocc_vo.stars import catalogues
+from decocc_vo.stars._folder import QueryFolder
 from decocc_vo.stars.catalogues import cluster_list, openclust, query_table, regions_of, select_openclust
 
 
@@ -149,10 +150,43 @@ def test_wrong_use_of_a_query(tmp_path):
 
 
 def test_a_table_is_asked_for_without_a_cache(vizier):
-    table = query_table("SELECT COUNT(*) AS n FROM openclust", vizier.url, cache=None, backoff=0.01)
-    assert table["n"][0] == 2167
+    for cache in (None, False):
+        table = query_table("SELECT COUNT(*) AS n FROM openclust", vizier.url, cache=cache, backoff=0.01)
+        assert table["n"][0] == 2167
+    assert len(vizier.queries) == 2
     with pytest.raises(ServiceError, match="nothing_like_it"):
         query_table("SELECT * FROM nothing_like_it", vizier.url, cache=None, backoff=0.01)
+
+
+def test_a_damaged_answer_is_asked_for_again(vizier, tmp_path, caplog):
+    def ask(**options):
+        return query_table("SELECT name FROM openclust", vizier.url, cache=tmp_path, backoff=0.01, **options)
+
+    ask()
+    (kept,) = (tmp_path / "catalogues").iterdir()
+    kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(ServiceError, match=f"'offline' .*{kept.name}"):
+        ask(offline=True)
+    assert f"{kept} is not used: the result is no complete VOTable" in caplog.text
+    assert len(ask()) == len(ask(offline=True)) == 2167
+    assert len(vizier.queries) == 2
+
+
+def test_what_another_run_has_brought_meanwhile_is_not_asked_for_again(vizier, tmp_path, monkeypatch):
+    acquire = QueryFolder.acquire
+
+    def ask():
+        return query_table("SELECT name FROM openclust", vizier.url, cache=tmp_path, backoff=0.01)
+
+    def wait(self, patience):
+        monkeypatch.setattr(QueryFolder, "acquire", acquire)
+        ask()
+        acquire(self, patience)
+
+    monkeypatch.setattr(QueryFolder, "acquire", wait)
+    assert len(ask()) == 2167
+    assert len(vizier.queries) == 1
+    assert list((tmp_path / "tap").iterdir()) == []
 
 
 class Simbad:

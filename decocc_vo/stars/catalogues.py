@@ -6,6 +6,7 @@ whatever the list calls them.
 """
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from ._lists import CATALOGUES, read_list, uniform
 
 __all__ = ["CATALOGUES", "cluster_list", "openclust", "query_table", "regions_of", "select_openclust", "simbad_motion"]
 
+log = logging.getLogger(__name__)
+
 _LARGEST = 100_000
 
 
@@ -35,7 +38,7 @@ def query_table(query, url, *, cache=True, offline=False, deadline=None, timeout
     url : str
         TAP service.
     cache : bool, path-like or None, optional
-        Folder in which answers are kept; True for astropy's cache folder, None for none.
+        Folder in which answers are kept; True for astropy's cache folder, None or False for none.
     offline : bool, optional
         Only take what is kept.
     deadline, timeout, tries, backoff
@@ -55,13 +58,14 @@ def query_table(query, url, *, cache=True, offline=False, deadline=None, timeout
     """
     from ._folder import QueryFolder, disk
     from ._http import Patience, open_session
-    from ._jobs import Jobs, read_result
+    from ._jobs import Jobs
 
     if not is_url(url):
         msg = f"'url' must be the URL of a TAP service, such as https://host/tap, not {url!r}"
         raise InputError(msg)
     patience = Patience(**limits(deadline, timeout, tries, backoff))
-    if cache is True or cache is None:
+    keep = cache is not None and cache is not False
+    if cache is True or not keep:
         from astropy.config.paths import get_cache_dir
 
         folder = Path(get_cache_dir("decocc_vo"))
@@ -69,14 +73,18 @@ def query_table(query, url, *, cache=True, offline=False, deadline=None, timeout
         folder = Path(cache)
     name = hashlib.sha256(f"{url}\n{query}".encode()).hexdigest()[:24]
     kept = folder / "catalogues" / f"{name}.vot"
-    if cache is not None and kept.exists():
-        return read_result(kept)[0]
+    if keep and (table := _read_kept(kept)) is not None:
+        return table
     if offline:
-        msg = f"'offline' forbids to ask {url} for a table that was never fetched; fetch it once with the network"
+        msg = f"'offline' forbids to ask {url} for a table that is not kept as {kept}; fetch it once with the network"
         raise ServiceError(msg)
     work = QueryFolder(folder / "tap" / name)
     work.acquire(patience)
     try:
+        # Another run may have fetched it, which was waited for.
+        if keep and (table := _read_kept(kept)) is not None:
+            work.discard()
+            return table
         with open_session(url, patience) as session:
             jobs = Jobs(url, session, patience, work.save)
             entry, path = work.state.setdefault("job", {}), work.path / "table.vot"
@@ -86,7 +94,7 @@ def query_table(query, url, *, cache=True, offline=False, deadline=None, timeout
                 work.discard()
                 msg = f"{url} sent only {len(table)} rows of the table; use another service"
                 raise ServiceError(msg)
-            if cache is not None:
+            if keep:
                 with disk(kept.parent):
                     kept.parent.mkdir(parents=True, exist_ok=True)
                     os.replace(path, kept)
@@ -94,6 +102,19 @@ def query_table(query, url, *, cache=True, offline=False, deadline=None, timeout
     finally:
         work.release()
     return table
+
+
+def _read_kept(path):
+    """The answer that is kept at ``path``; None where there is none, or a damaged one, which the next replaces."""
+    from ._jobs import read_result
+
+    if not path.exists():
+        return None
+    try:
+        return read_result(path)[0]
+    except ServiceError as error:
+        log.warning("%s is not used: %s", path, error)
+        return None
 
 
 def cluster_list(key, *, path=None, service="vizier", **options):
