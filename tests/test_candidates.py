@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from decocc_vo import ClusterRegion
 from decocc_vo.columns import ASTROMETRY, AU_YR, canonical_order, floats
-from decocc_vo.embedding.candidates import _RECENTRED, FIRST, _Filter, find_peaks, intrinsic_dispersion, thin
+from decocc_vo.embedding.candidates import _RECENTRED, FIRST, _Filter, _Match, find_peaks, intrinsic_dispersion, thin
 from decocc_vo.embedding.detection import Embedding
 from decocc_vo.embedding.features import Observables, observables
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, shuffle_positions, simulate_field
@@ -131,12 +131,12 @@ def test_bumps_of_much_evidence_do_not_crowd_out_a_concentration(empty):
     """The core of a field whose density is not described well has more of them than are looked at closely."""
 
     class Made(_Filter):
-        def match(self, trial):
-            last = trial[0] == trials[-1, 0]
-            return (1.0, 30.0, 9.0, trial, None) if last else (500.0 - trial[0], 1.0, 9.0, trial, None)
+        def match(self, place):
+            last = place[0] == trials[-1, 0]
+            return _Match(1.0, 30.0, 9.0, place, None) if last else _Match(500.0 - place[0], 1.0, 9.0, place, None)
 
-        def moved(self, near, _):
-            return near
+        def members_place(self, match):
+            return match.near
 
     obs = observables(empty[canonical_order(empty)], REGION)
     trials = np.zeros((3 * _RECENTRED, 5))

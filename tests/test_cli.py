@@ -210,6 +210,11 @@ def test_examples_in_the_help_parse():
         (["run", "M 45", "--no-photometry", "--preset", "thesis"], "'photometry' is a setting of the default"),
         (["fetch", "M 45", "--survey", "hipparcos2", "--maxrec", "5"], "'maxrec' is for services"),
         (["fetch", "M 45", "--survey", "hipparcos2", "--show-query"], "hipparcos2"),
+        (
+            ["run", "Melotte", "25"],
+            "decocc-vo run: unrecognized arguments: 25; put a name of several words into quotes",
+        ),
+        (["run", "M 45", "--survay", "x"], "unrecognized arguments: --survay x (see decocc-vo run --help)"),
         (["fetch", "M 45", "--survey", "gaia_dr3", "--deadline", "-3"], "'deadline' must be a number of seconds"),
         (["fetch", "M 45", "--survey", "gaia_dr3", "--deadline", "nan"], "'deadline' must be a number of seconds"),
     ],
@@ -231,7 +236,7 @@ def test_fetch_brings_stars_without_network(tmp_path, capsys):
 def test_the_query_is_shown_and_nothing_is_asked(capsys):
     assert main(["run", "M 67", "--radius", "1deg", "--where", "ruwe < 1.4", "--show-query"]) == 0
     told = capsys.readouterr().out
-    assert told.startswith("SELECT source_id, ra, dec")
+    assert told.startswith("-- https://gea.esac.esa.int/tap-server/tap\nSELECT source_id, ra, dec")
     assert "ruwe < 1.4" in told
     assert main(["fetch", "M 67", "--url", "aip", "--show-query"]) == 0
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from decocc_vo import ClusterRegion, InputError, ServiceError, conf
-from decocc_vo.region import DEFAULT_RADIUS
+from decocc_vo.region import DEFAULT_RADIUS, usable_stars
 
 longitudes = st.floats(0, 360, exclude_max=True)
 latitudes = st.floats(-90, 90)
@@ -444,3 +444,14 @@ class TestOpenClust:
     def test_no_position(self):
         with pytest.raises(InputError, match="'row' must have RA and Dec"):
             ClusterRegion.from_openclust({"Name": "FSR 1", "RA": "1 2 3"})
+
+
+def test_stray_stars_are_told(caplog):
+    rng = np.random.default_rng(5)
+    ra, dec = 40 + rng.uniform(-0.5, 0.5, 300), rng.uniform(-0.5, 0.5, 300)
+    stars = Table({"ra": ra, "dec": dec, "pmra": ra, "pmdec": dec, "parallax": np.ones(300)})
+    usable_stars(stars, None, None, 20)
+    assert not caplog.text
+    stars["dec"][:3] += 10
+    usable_stars(stars, None, None, 20)
+    assert "of the 300 stars 3 lie far outside the field of all others" in caplog.text

@@ -57,7 +57,7 @@ def make_parser():
         module.add_arguments(command)
         command.add_argument("--quiet", action="store_true", help="no progress and no notes, errors only")
         command.add_argument("--debug", action="store_true", help="log everything, and show tracebacks")
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, refuse=command.error)
     return parser
 
 
@@ -77,7 +77,10 @@ def main(args=None):
         interrupted.
     """
     try:
-        options = make_parser().parse_args(args)
+        options, left = make_parser().parse_known_args(args)
+        if left:
+            quotes = "" if left[0].startswith("-") else "; put a name of several words into quotes"
+            options.refuse(f"unrecognized arguments: {' '.join(left)}{quotes}")
     except SystemExit as stop:  # argparse has printed what there is to say
         return stop.code or 0
     with _talking(options):

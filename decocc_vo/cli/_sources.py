@@ -94,12 +94,12 @@ def query_options(options):
 
 def print_query(options):
     """Print what the survey would be asked; returns the exit code."""
-    from ..stars.tap import Query
+    from ..stars.fetch import show_query
 
     if getattr(options, "stars", None) is not None:
         msg = "'show-query' shows what a survey is asked, and 'stars' is a file"
         raise InputError(msg)
-    print(Query.of(find_region(options), options.survey, where=options.where, url=options.url).text)
+    print(show_query(find_region(options), options.survey, where=options.where, url=options.url))
     return 0
 
 

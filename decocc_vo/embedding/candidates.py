@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
@@ -272,8 +273,27 @@ def _field_density(embedding, seed):
         return smooth.fit(sample).score_samples
 
 
+class _Match(NamedTuple):
+    """
+    What the filter finds at a place.
+
+    Evidence in nats, the part of it that comes from the concentration on the sky, the number of members, and which rows
+    may be members, with their probability.
+    """
+
+    gain: float
+    concentration: float
+    count: float
+    near: np.ndarray
+    share: np.ndarray
+
+
 class _Filter:
-    """The matched filter over one sample of the stars."""
+    """
+    The matched filter over one sample of the stars.
+
+    A place is an array of five: the embedding's three coordinates, and the position in footprint radii.
+    """
 
     def __init__(self, embedding, rows, sky, log_field, seed):
         self.embedding, self.sky, self.log_field, self.seed = embedding, sky, log_field, seed
@@ -283,17 +303,15 @@ class _Filter:
         n = len(rows)
         self.fractions = np.array([count / n for count in _COUNTS if count <= 0.6 * n] or [0.5])
 
-    def match(self, trial):
+    def match(self, place):
         """
-        Evidence of a cluster at a trial place (z and position), and its members.
+        The `_Match` at a place; None where there are no stars.
 
-        Returns
-        -------
-        gain, concentration, count : float
-        near, share : `~numpy.ndarray`
-            Rows that may be members, and their probability.
+        The log evidence of a cluster that has the fraction f of the stars is the sum of ln(1 + f (C P / F - 1)), with
+        the densities C of the cluster's and F of the field's motions at each star, and the profile P over the
+        footprint; the best of some f and of some radii, a flat profile among them, counts.
         """
-        z0, place = trial[:3], trial[3:]
+        z0, centre = place[:3], place[3:]
         x = self.embedding.inverse(z0)
         scatter = (self.embedding.slope(x) * intrinsic_dispersion(x[2])) ** 2
         width2 = self.variance + scatter
@@ -305,7 +323,7 @@ class _Filter:
         ratio = np.exp(np.clip(log_cluster - self.log_field[near], -30, 30))
         far = np.flatnonzero(distance2 >= _NEAR2)
         far = far[thin(len(far), 1024, self.seed)] if len(far) > 20 else np.arange(len(self.z))
-        r2, far2 = (np.sum((self.sky[part] - place) ** 2, axis=1) for part in (near, far))
+        r2, far2 = (np.sum((self.sky[part] - centre) ** 2, axis=1) for part in (near, far))
         a2 = np.square(_RADII)[:, None]
         profile = (1 + r2 / a2) ** -2 / np.maximum(np.mean((1 + far2 / a2) ** -2, axis=1, keepdims=True), 1e-6)
         profile = np.vstack([np.ones(len(near)), profile])
@@ -318,10 +336,11 @@ class _Filter:
         share = odds * profile[radius] / (odds * profile[radius] + 1 - self.fractions[fraction])
         kinematic = odds / (odds + 1 - self.fractions[fraction])
         concentration = float(np.log1p(kinematic * (profile[radius] - 1)).sum())
-        return gain, concentration, float(share.sum()), near, share
+        return _Match(gain, concentration, float(share.sum()), near, share)
 
-    def moved(self, near, share):
+    def members_place(self, match):
         """The place of the stars that the filter takes for members."""
+        near, share = match.near, match.share
         weight = share[:, None] / (self.variance[near] + 1e-6)
         z0 = np.sum(weight * self.z[near], axis=0) / np.sum(weight, axis=0)
         return np.append(z0, np.sum(share[:, None] * self.sky[near], axis=0) / share.sum())
@@ -333,31 +352,43 @@ class _Filter:
         Those of much evidence and of much concentration take turns: where the field's density is not described well,
         all its bumps have much evidence.
         """
-        first = [(*found[:2], tuple(trial)) for trial in trials if (found := self.match(trial)) is not None]
+        first = [
+            (match.gain, match.concentration, tuple(place))
+            for place in trials
+            if (match := self.match(place)) is not None
+        ]
         by_gain, by_concentration = (sorted(first, key=lambda t: (t[i], t), reverse=True) for i in (0, 1))
         peaks, tried = [], []
-        for _, _, trial in chain.from_iterable(zip(by_gain, by_concentration, strict=True)):
-            here = self.embedding.inverse(np.array(trial[:3])), np.array(trial[3:])
+        for _, _, place in chain.from_iterable(zip(by_gain, by_concentration, strict=True)):
+            here = self._physical(np.array(place))
             if any(_same_place(here, other, self.error) for other in tried):
                 continue
             tried.append(here)
-            best, trial = None, np.array(trial)
-            for _ in range(_ROUNDS):
-                found = self.match(trial)
-                if found is None or found[2] < 1:
-                    break
-                if best is None or found[0] > best[1][0]:
-                    best = trial, found
-                trial = self.moved(*found[3:])
-            if best is not None:
-                place, (gain, concentration, count, *_) = best
-                count = max(count, 3.0) * n / len(self.z)
-                x = self.embedding.inverse(place[:3])
-                peaks.append(Peak(x, place[3:] * footprint, count, gain, concentration))
-                tried.append((x, place[3:]))
+            place, match = self._climb(np.array(place))
+            if match is not None:
+                x, centre = self._physical(place)
+                count = max(match.count, 3.0) * n / len(self.z)
+                peaks.append(Peak(x, centre * footprint, count, match.gain, match.concentration))
+                tried.append((x, centre))
             if len(peaks) == _RECENTRED:
                 break
         return peaks
+
+    def _physical(self, place):
+        """Motions and parallax of a place, and its position."""
+        return self.embedding.inverse(place[:3]), place[3:]
+
+    def _climb(self, place):
+        """From a place to that of its members, some times: the best on the way, with its match, None where none is."""
+        best = place, None
+        for _ in range(_ROUNDS):
+            match = self.match(place)
+            if match is None or match.count < 1:
+                break
+            if best[1] is None or match.gain > best[1].gain:
+                best = place, match
+            place = self.members_place(match)
+        return best
 
 
 def _same_place(one, other, error):

@@ -168,31 +168,32 @@ def context_features(fit, obs, seed=0):
     mag = np.where(np.isfinite(obs.mag), obs.mag, np.nanmedian(obs.mag) if np.isfinite(obs.mag).any() else 0.0)
     rank = np.searchsorted(np.sort(mag), mag[near]) / len(mag) if np.ptp(mag) > 0 else np.full(len(near), 0.5)
     middle = np.average(mag, weights=probability + 1e-9)
-    columns = (
-        scores.logit[near],
-        scores.kinematic[near],
-        scores.log_field[near],
-        scores.log_profile[near],
-        np.log(r / radius + 0.05),
-        r,
-        np.minimum(motion2, 30),
-        np.clip(parallax, -6, 6),
-        np.mean(np.log(error[:, :2] / np.sqrt(scatter[:2])), axis=1),
-        np.log(error[:, 2] / np.sqrt(scatter[2])),
-        rank,
-        mag[near] - middle,
-        np.log(density[:, 0] / density[:, 2]),
-        np.log(density[:, 1] / density[:, 2]),
-        np.log(density[:, 0] / expected),
-        np.log(density[:, 2] / expected),
-        colour_ratio,
-        colour_count,
-        colour_known,
-        np.log(neighbours + 0.3),
-        np.nan_to_num(np.clip(np.log(np.maximum(obs.ruwe[near], 0.1)), -0.3, 1.5)),
-        np.log(_parsec(fit) * r + 0.1),
-        *(np.full(len(near), value) for value in _field_features(fit, error)),
-    )
+    values = {
+        "logit": scores.logit[near],
+        "kinematic": scores.kinematic[near],
+        "log_field": scores.log_field[near],
+        "log_profile": scores.log_profile[near],
+        "log_radius": np.log(r / radius + 0.05),
+        "footprint_radius": r,
+        "motion_distance2": np.minimum(motion2, 30),
+        "parallax_residual": np.clip(parallax, -6, 6),
+        "log_motion_error": np.mean(np.log(error[:, :2] / np.sqrt(scatter[:2])), axis=1),
+        "log_parallax_error": np.log(error[:, 2] / np.sqrt(scatter[2])),
+        "magnitude_rank": rank,
+        "magnitude_offset": mag[near] - middle,
+        "inner_to_outer": np.log(density[:, 0] / density[:, 2]),
+        "middle_to_outer": np.log(density[:, 1] / density[:, 2]),
+        "inner_to_model": np.log(density[:, 0] / expected),
+        "outer_to_model": np.log(density[:, 2] / expected),
+        "colour_ratio": colour_ratio,
+        "colour_members": colour_count,
+        "colour_known": colour_known,
+        "neighbours": np.log(neighbours + 0.3),
+        "log_ruwe": np.nan_to_num(np.clip(np.log(np.maximum(obs.ruwe[near], 0.1)), -0.3, 1.5)),
+        "log_separation": np.log(_parsec(fit) * r + 0.1),
+        **_field_features(fit, error),
+    }
+    columns = [np.broadcast_to(values[name], len(near)) for name in FEATURES]
     return near, np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=20.0, neginf=-20.0)
 
 
@@ -240,18 +241,18 @@ def _field_features(fit, error):
     weight = probability + 1e-9
     spread = np.average(_usual(np.einsum("nii->ni", embedding.z_cov), weight), axis=0, weights=weight) + scatter
     rivals = stars * np.exp(np.average(scores.log_field, weights=weight)) * np.sqrt((2 * np.pi) ** 3 * np.prod(spread))
-    return (
-        np.log1p(total),
-        np.log(stars),
-        np.log(total / stars + 1e-6),
-        np.log(float(model.radius)),
-        np.sum(probability * (1 - probability)) / (total + 1),
-        np.mean(np.log(np.sqrt(scatter) / median_error)),
-        np.log(max(float(fit.free @ scores.gain), 1.0) / (total + 1)),
-        np.log((np.sum(probability > 0.9) + 1) / (total + 1)),
-        np.log(_nearest(fit)),
-        np.log((total + 0.3) / (rivals + 0.3)),
-    )
+    return {
+        "field_members": np.log1p(total),
+        "field_stars": np.log(stars),
+        "field_fraction": np.log(total / stars + 1e-6),
+        "field_radius": np.log(float(model.radius)),
+        "field_doubt": np.sum(probability * (1 - probability)) / (total + 1),
+        "field_width": np.mean(np.log(np.sqrt(scatter) / median_error)),
+        "field_gain": np.log(max(float(fit.free @ scores.gain), 1.0) / (total + 1)),
+        "field_certain": np.log((np.sum(probability > 0.9) + 1) / (total + 1)),
+        "field_parallax": np.log(_nearest(fit)),
+        "field_contrast": np.log((total + 0.3) / (rivals + 0.3)),
+    }
 
 
 def without_photometry(features):

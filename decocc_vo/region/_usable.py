@@ -1,10 +1,14 @@
 """The stars of a table that a method can work on, and the region they are looked at in."""
 
+import logging
+
 import numpy as np
 
-from ..columns import canonical_order, conform, floats, requires, usable_rows
+from ..columns import canonical_order, conform, floats, requires, stray, unit_vectors, usable_rows
 from ..exceptions import InputError
 from ._region import ClusterRegion
+
+log = logging.getLogger(__name__)
 
 
 def check_region(region):
@@ -55,4 +59,18 @@ def usable_stars(table, region, columns, fewest):
     # Stars on the other side of the sky are on no tangent plane.
     used = used[np.isfinite(region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])[0])]
     requires(stars, used, fewest)
+    _tell_of_stray(*np.radians([floats(stars[name])[used] for name in ("ra", "dec")]))
     return stars, region, used
+
+
+def _tell_of_stray(lon, lat):
+    """Warn of a few stars far outside the field that all others are in."""
+    unit = unit_vectors(lon, lat)
+    far = int(np.sum(stray(np.linalg.norm(unit - np.median(unit, axis=0), axis=1))))
+    if far:
+        log.warning(
+            "of the %d stars %d lie far outside the field of all others, and count as its stars; leave them out if "
+            "they are another field's",
+            len(lon),
+            far,
+        )
