@@ -100,7 +100,8 @@ class DECOCC:
         columns : mapping of str to str, optional
             Registry name to the table's own, where they differ.
         start : `~numpy.ndarray`, optional
-            Per row, true or a weight from 0 for the stars to start from: only the cluster they belong to is fitted.
+            Per row, true or a weight from 0 for the stars to start from, which is the middle of those of more than half
+            the largest weight: only the cluster they belong to is fitted.
         field_only : `~numpy.ndarray` of bool, optional
             Per row, true where the stars are known to be field: they are no members, and describe the field.
 

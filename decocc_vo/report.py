@@ -226,7 +226,7 @@ def _figures(result, region):
 
 
 def _candidates(result):
-    """Every group that was looked at, as rows of text."""
+    """The candidates as rows of text."""
     table = result.candidates
     rows = []
     for i in range(len(table)):

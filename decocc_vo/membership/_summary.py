@@ -91,7 +91,8 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
 
     Means and dispersions weigh every star by its probability, and motions are in the axes at the group's centre, which
     near a pole are not those at each star; the intrinsic dispersion is separated from the measurement errors by maximum
-    likelihood; where a table has no errors, those expected at the magnitude stand in.
+    likelihood; where a table has no errors, those expected at the magnitude stand in, and where it has no magnitudes,
+    either, the dispersion has the errors in it.
 
     Parameters
     ----------
