@@ -134,7 +134,7 @@ def test_without_errors_the_dispersion_is_the_scatter():
     row = characterised(table)
     assert row["pmra_dispersion"] == pytest.approx(np.std(table["pmra"], ddof=1), rel=1e-3)
     assert row["pmra"] == pytest.approx(np.mean(table["pmra"]), rel=1e-6)
-    assert row["pmra_error"] == pytest.approx(np.std(table["pmra"], ddof=1) / np.sqrt(500), rel=1e-3)
+    assert row["pmra_error"] == pytest.approx(np.std(table["pmra"], ddof=1) / np.sqrt(500), rel=5e-3)
 
 
 def test_missing_error_of_one_star_does_not_lose_it():
@@ -145,6 +145,28 @@ def test_missing_error_of_one_star_does_not_lose_it():
     assert row["n_members"] == 50
 
 
+def test_errors_of_means_of_few_stars():
+    """Their dispersion is hardly known: with the likeliest one 40 % of the means were more than an error off."""
+    pulls = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        table = draw(8, seed=seed)
+        table["pmra_error"] = TRUTH["pmra"][1] * np.exp(rng.normal(0, 0.7, 8))
+        table["pmra"] = rng.normal(TRUTH["pmra"][0], np.hypot(TRUTH["pmra"][1], table["pmra_error"]))
+        row = characterised(table)
+        pulls.append((row["pmra"] - TRUTH["pmra"][0]) / row["pmra_error"])
+    assert np.std(pulls) == pytest.approx(1, abs=0.15)
+    assert np.mean(np.abs(pulls) < 1) > 0.66
+
+
+def test_values_that_are_all_the_same():
+    table = draw(8, seed=3)
+    table["pmra"] = 5.0
+    row = characterised(table)
+    assert row["pmra"] == pytest.approx(5.0)
+    assert row["pmra_dispersion"] < 1e-3 * row["pmra_error"]
+
+
 def test_probability_weighs_every_star():
     cluster, other = draw(2000, seed=5), draw(2000, seed=6)
     other["pmra"] += 40
@@ -153,7 +175,7 @@ def test_probability_weighs_every_star():
     row = characterised(both, np.repeat([1.0, 0.0], 2000))
     assert row == characterised(cluster)
     halved = characterised(cluster, np.full(2000, 0.5))
-    assert halved["pmra"] == pytest.approx(row["pmra"], rel=1e-9)
+    assert halved["pmra"] == pytest.approx(row["pmra"], rel=1e-6)
     assert halved["n_expected"] == pytest.approx(1000)
 
 

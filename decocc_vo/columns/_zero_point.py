@@ -8,6 +8,7 @@ from ._releases import get_release
 from ._statements import stated_release
 
 _UNKNOWN = 0.05  # mas
+_NO_MAGNITUDE = 16.0  # a star whose magnitude is missing: those that say most of a cluster's parallax are bright
 
 
 def values_or_nan(stars, name):
@@ -51,8 +52,9 @@ def parallax_zero_point(stars, rule=None, value=0.0):
     rule : str, optional
         Default: the one of the release in ``stars.meta``, none for a release that is not known.
         ``"lindegren2021"``: Lindegren et al. 2021, A&A 649, A4, by magnitude, colour and ecliptic latitude; a
-        missing latitude is computed, a missing wavenumber comes from BP-RP, and a star outside the recipe's range
-        gets the value at its edge. ``"constant"``: ``value``. ``"none"``: zero.
+        missing latitude is computed, a missing wavenumber comes from BP-RP, a star without magnitude is taken as
+        G = 16, and one outside the recipe's range gets the value at its edge. ``"constant"``: ``value``. ``"none"``:
+        zero.
     value : float
         The constant in mas.
 
@@ -100,7 +102,7 @@ def parallax_zero_point(stars, rule=None, value=0.0):
     zpt.load_tables()
     return np.asarray(
         zpt.get_zpt(
-            np.clip(np.where(np.isfinite(mag), mag, 18.0), 6.01, 20.99),
+            np.clip(np.where(np.isfinite(mag), mag, _NO_MAGNITUDE), 6.01, 20.99),
             np.where(six, 1.48, np.clip(wavenumber, 1.11, 1.89)),
             np.where(six, np.clip(pseudocolour, 1.25, 1.71), 1.48),
             latitude,

@@ -9,8 +9,8 @@ from .padding import bucket, pad, slices
 
 __all__ = ["FEATURES", "NEAR", "context_features", "without_photometry"]
 
-NEAR = -7.0
-"""Logit of the mixture under which a star is not looked at again."""
+NEAR = -10.0
+"""Logit of the mixture under which a star is not looked at again: it is too sure of those at its tails."""
 
 FEATURES = (
     "logit",

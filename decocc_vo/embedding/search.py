@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .candidates import Peak, find_peaks
-from .context import context_features, without_photometry
+from .context import FEATURES, context_features, without_photometry
 from .detection import Embedding, fit_peak, refine, repeat, significance, straighten
 from .features import observables
 from .head import agreed, correct, load_head
@@ -105,7 +105,7 @@ def search_clusters(
         losers = tuple(Group(f.probability, significance(f), accepted=False) for f in fits[:_LISTED])
         return Found(losers, group, None, _why_none(fits, peaks, threshold), diagnostics)
     winner = hold[0]
-    answers = [_answer(fit, obs, seed, photometry) for fit in hold]
+    answers = _shared([_answer(fit, obs, seed, photometry) for fit in hold], hold)
     probability = winner.probability
     # One after the other: of a large table all at once would not fit into memory.
     squares = sum((repeat(winner, seed, number).probability - probability) ** 2 for number in range(_REPEATS))
@@ -209,14 +209,34 @@ def _answer(fit, obs, seed, photometry):
     """Probability of every star after the head's correction, and its spread over the head's networks."""
     probability, spread = fit.probability, np.zeros(len(obs))
     near, features = context_features(fit, obs, seed)
-    if not photometry:
-        features = without_photometry(features)
+    # The networks know stars of which neither is known; a magnitude without a colour tells them less than nothing.
+    blind = features[:, FEATURES.index("colour_known")] == 0 if photometry else np.ones(len(near), bool)
+    features[blind] = without_photometry(features[blind])
     logit = correct(load_head(), features)
     change = np.vstack([agreed(features[:, 0], logit), logit]) - features[:, 0]
     answers = fit.probability_after(change, near)
     probability[near] = answers[0]
     spread[near] = answers[1:].std(axis=0)
     return probability, spread
+
+
+def _shared(answers, fits):
+    """
+    Answers of clusters that hold, so that no star is in two: each was fitted against the field alone.
+
+    Of two that were fitted together, each the other's rival, that is so already.
+    """
+    odds = [probability / np.maximum(1 - probability, 1e-9) for probability, _ in answers]
+    shared = []
+    for one, own, (_, spread) in zip(fits, odds, answers, strict=True):
+        others = [o for other, o in zip(fits, odds, strict=True) if other is not one and not _rivals(one, other)]
+        shared.append((own / (1 + own + sum(others)), spread) if others else answers[len(shared)])
+    return shared
+
+
+def _rivals(one, other):
+    """Whether two candidates were fitted together."""
+    return one.rival is not None and np.array_equal(one.rival, other.scores.logit)
 
 
 def _peak_of(obs, weight):

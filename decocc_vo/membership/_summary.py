@@ -7,6 +7,8 @@ from astropy.table import MaskedColumn, Table
 from ..columns import astrometry, expected_errors, floats, standard_errors, unit_vectors, zero_point_uncertainty
 from ._result import MEMBER
 
+_NOBODY = 1e-6  # a probability that makes no difference to any mean
+_STEPS, _ZOOMS, _UNLIKELY = 41, 3, 12.0  # of the grids of dispersions
 _SUMMARY = (
     ("name", None, "meta.id;meta.main", "Name of the region"),
     ("ra", u.deg, "pos.eq.ra;meta.main", "Right ascension of the centre, weighted by probability"),
@@ -146,32 +148,52 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
 
 def _mean_and_dispersion(x, error, weight):
     """
-    Mean, its standard error, and intrinsic dispersion of values with known errors, by maximum likelihood.
+    Mean, its standard error, and intrinsic dispersion of values with known errors.
 
-    Fixed-point iteration of the normal equations of ``sum w ln N(x; mean, error^2 + s^2)``; the variance that it gives
-    for n values is (n - 1) / n of the true one. Returned beside them is the weight of each value in the mean.
+    Of few stars the dispersion is hardly known, and the mean must not be as sure as if it were: both come from the
+    restricted likelihood of the dispersion s, in which the mean is integrated out. The dispersion is its mode; the mean
+    is averaged over it, with the prior 1 / sqrt(s^2 + the median error^2). Beside them the weight of each value in the
+    mean is returned.
     """
     weights = np.zeros(len(x))
-    good = np.isfinite(x) & (weight > 0)
-    x, weight = x[good], weight[good]
+    good = np.isfinite(x) & (weight > _NOBODY)
+    x, error, weight = x[good], error[good], weight[good]
     if x.size == 0:
         return np.nan, np.nan, np.nan, weights
-    error = error[good]
-    mean = np.average(x, weights=weight)
-    s2 = max(np.average((x - mean) ** 2, weights=weight) - np.average(error**2, weights=weight), 0.0)
-    s2 = max(s2, 1e-3 * np.average((x - mean) ** 2, weights=weight), 1e-12)
-    for _ in range(200):
-        v = weight / (error**2 + s2)
-        mean = np.sum(v * x) / np.sum(v)
-        q = weight / (error**2 + s2) ** 2
-        new = max(s2 * np.sum(q * (x - mean) ** 2) / np.sum(v), 1e-12)
-        done = abs(new - s2) <= 1e-6 * s2
-        s2 = new
-        if done:
-            break
-    weights[good] = v / np.sum(v)
-    s2 *= max(weight.sum(), 2.0) / (max(weight.sum(), 2.0) - 1.0)
-    return mean, np.sqrt(1.0 / np.sum(weight / (error**2 + s2))), np.sqrt(s2), weights
+    spread = np.sqrt(np.average((x - np.average(x, weights=weight)) ** 2, weights=weight)) or 1e-6
+    # Of two stars the variance is twice that of their spread.
+    s, likelihood = _zoom(x, error, weight, (1e-6 * spread, 4 * np.sqrt(2) * spread), _UNLIKELY)
+    mode, at_mode = _zoom(x, error, weight, (s[0], s[-1]), 0.0)
+    chance = np.exp(likelihood - likelihood.max()) / np.sqrt(s**2 + np.median(error) ** 2)
+    chance /= chance.sum()
+    means, variances = np.empty(len(s)), np.empty(len(s))
+    for number, value in enumerate(s):  # one after the other: a group may have most of a large table's stars
+        v = weight / (error**2 + value**2)
+        variances[number] = 1 / v.sum()
+        means[number] = v @ x * variances[number]
+        weights[good] += chance[number] * variances[number] * v
+    mean = float(chance @ means)
+    sure = float(np.sqrt(chance @ (variances + (means - mean) ** 2)))
+    return mean, sure, float(mode[np.argmax(at_mode)]), weights
+
+
+def _zoom(x, error, weight, ends, unlikely):
+    """A grid of dispersions, and their likelihoods, that are no more than so unlikely; it zooms in on them."""
+    low, high = ends
+    for _ in range(_ZOOMS):
+        s = np.linspace(low, high, _STEPS)
+        likelihood = np.array([_restricted(x, error, weight, value) for value in s])
+        likely = np.flatnonzero(likelihood >= likelihood.max() - unlikely)
+        low, high = s[max(likely[0] - 1, 0)], s[min(likely[-1] + 1, _STEPS - 1)]
+    return s, likelihood
+
+
+def _restricted(x, error, weight, s):
+    """Log likelihood of a dispersion, the mean integrated out."""
+    variance = error**2 + s**2
+    v = weight / variance
+    mean = np.sum(v * x) / np.sum(v)
+    return -0.5 * (np.sum(weight * np.log(variance)) + np.log(np.sum(v)) + np.sum(v * (x - mean) ** 2))
 
 
 def _errors(stars):
