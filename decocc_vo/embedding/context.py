@@ -194,7 +194,11 @@ def context_features(fit, obs, seed=0):
         **_field_features(fit, error),
     }
     columns = [np.broadcast_to(values[name], len(near)) for name in FEATURES]
-    return near, np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=20.0, neginf=-20.0)
+    features = np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=20.0, neginf=-20.0)
+    # The networks learn from stars of which both are hidden: a magnitude without a colour would speak against a star.
+    blind = colour_known == 0
+    features[blind] = without_photometry(features[blind])
+    return near, features
 
 
 def _neighbours(fit, near, stands_for):

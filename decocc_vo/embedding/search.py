@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .candidates import Peak, find_peaks
-from .context import FEATURES, context_features, without_photometry
+from .context import context_features, without_photometry
 from .detection import Embedding, fit_peak, refine, repeat, significance, straighten
 from .features import observables
 from .head import agreed, correct, load_head
@@ -209,9 +209,8 @@ def _answer(fit, obs, seed, photometry):
     """Probability of every star after the head's correction, and its spread over the head's networks."""
     probability, spread = fit.probability, np.zeros(len(obs))
     near, features = context_features(fit, obs, seed)
-    # The networks know stars of which neither is known; a magnitude without a colour tells them less than nothing.
-    blind = features[:, FEATURES.index("colour_known")] == 0 if photometry else np.ones(len(near), bool)
-    features[blind] = without_photometry(features[blind])
+    if not photometry:
+        features = without_photometry(features)
     logit = correct(load_head(), features)
     change = np.vstack([agreed(features[:, 0], logit), logit]) - features[:, 0]
     answers = fit.probability_after(change, near)
