@@ -509,3 +509,21 @@ def test_keys_of_meta_need_not_be_text(tmp_path, ending):
 def test_a_votable_is_not_written_under_a_name_of_another_format(tmp_path):
     with pytest.raises(InputError, match="is no name of a VOTable"):
         write_votable(Table({"ra": [1.0]}), tmp_path / "stars.fits")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_link_stays_one_and_a_file_keeps_its_mode(tmp_path, ending):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    path, link = kept / f"a.{ending}", tmp_path / f"link.{ending}"
+    write_table(Table({"a": [1]}), path)
+    path.chmod(0o600)
+    link.symlink_to(path)
+    write_table(Table({"a": [2]}), link)
+    assert link.is_symlink()
+    assert list(read_table(path)["a"]) == [2]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [p.name for p in kept.iterdir()] == [path.name]
+    path.unlink()
+    write_table(Table({"a": [3]}), link)
+    assert list(read_table(path)["a"]) == [3]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import uuid
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from ..exceptions import InputError, ServiceError
 def atomic_path(path, overwrite=True):
     """
     Name of a temporary file beside ``path`` that takes its place when the block ends well, else is removed.
+
+    A link stays one, and the file that it leads to is replaced; who may read and write a file stays as it was.
 
     Raises
     ------
@@ -28,7 +31,8 @@ def atomic_path(path, overwrite=True):
     if not path.name:
         msg = f"'path' {path} is a folder; give a file's name"
         raise InputError(msg)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}{path.suffix}")
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{uuid.uuid4().hex[:12]}{path.suffix}")
     try:
         if path.is_dir():
             msg = f"'path' {path} is a folder; give a file's name"
@@ -36,11 +40,13 @@ def atomic_path(path, overwrite=True):
         if path.exists() and not overwrite:
             msg = f"'path' {path} exists; say overwrite=True, or give another name"
             raise InputError(msg)
-        if not path.parent.is_dir():
-            msg = f"'path' {path}: the folder {path.parent} does not exist; create it first"
+        if not target.parent.is_dir():
+            msg = f"'path' {path}: the folder {target.parent} does not exist; create it first"
             raise ServiceError(msg)
         yield temporary
-        os.replace(temporary, path)
+        if target.exists():
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
     except ServiceError:
         raise
     except OSError as error:
