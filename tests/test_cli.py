@@ -1,5 +1,6 @@
 """The command line, as a user meets it: what is printed, what is written, and the exit codes."""
 
+import gzip
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from astropy.io import fits
+from astropy.io import fits, votable
 from astropy.table import Table
 from numpy.testing import assert_array_equal
 
@@ -513,3 +514,19 @@ def test_the_file_of_the_stars_is_replaced_only_where_nothing_else_is_lost(plant
     assert "1 HDU more in it would be lost" in capsys.readouterr().err
     with fits.open(planted) as hdus:
         assert hdus[2].name == "PRECIOUS"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_votable_of_several_tables_is_not_replaced(planted, tmp_path, capsys, packed):
+    path = tmp_path / "two.vot"
+    command = ["run", "--stars", str(path), "--output", str(path), "--method", "kmeans"]
+    document = votable.from_table(Table.read(planted))
+    document.to_xml(str(path))
+    assert main(command) == 0
+    document.resources[0].tables.extend(votable.from_table(Table({"precious": [1]})).resources[0].tables)
+    document.to_xml(str(path))
+    content = gzip.compress(path.read_bytes()) if packed else path.read_bytes()
+    path.write_bytes(content)
+    assert main(command) == 2
+    assert "1 TABLE more in it would be lost" in capsys.readouterr().err
+    assert path.read_bytes() == content

@@ -1,9 +1,11 @@
 """``decocc-vo run``: from a cluster's name, or a table of stars, to its members."""
 
+import gzip
 import logging
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from xml.etree import ElementTree
 
 from ..exceptions import InputError, ServiceError
 from ._interrupt import fitting
@@ -128,9 +130,9 @@ def _check_paths(options):
     if options.output is not None:
         from ..votable import file_format
 
-        kind = file_format(options.output)
+        file_format(options.output)
         check_folder(options.output)
-        if kind == "fits" and options.stars is not None:
+        if options.stars is not None:
             _check_replaced(Path(options.stars).expanduser(), Path(options.output).expanduser())
     if options.report is not None:
         if not options.report.lower().endswith((".html", ".htm")):
@@ -150,16 +152,31 @@ def _check_replaced(stars, output):
     """Refuse to write over the file that the stars come from if it holds more than their table."""
     if not (stars.is_file() and output.exists() and stars.samefile(output)):
         return
+    others, what = _beside_the_stars(stars)
+    if others > 0:
+        msg = (
+            f"'output' {output} is the file of the stars, and {others} {what} more in it would be lost; write elsewhere"
+        )
+        raise InputError(msg)
+
+
+def _beside_the_stars(path):
+    """How many parts a file has beside the table of stars, and what they are; what is wrong with it is told later."""
     from astropy.io import fits
 
+    tables = 0
     try:
-        with fits.open(stars) as hdus:
-            others = len(hdus) - 2
-    except OSError:  # what is wrong with it is told when it is read
-        return
-    if others > 0:
-        msg = f"'output' {output} is the file of the stars, and {others} HDU more in it would be lost; write elsewhere"
-        raise InputError(msg)
+        with path.open("rb") as file, gzip.open(file) if file.peek(2)[:2] == b"\x1f\x8b" else file as content:
+            if content.read(6) == b"SIMPLE":
+                with fits.open(path) as hdus:
+                    return len(hdus) - 2, "HDU"
+            content.seek(0)
+            for _, element in ElementTree.iterparse(content):
+                tables += element.tag.rpartition("}")[2] == "TABLE"
+                element.clear()
+    except (OSError, EOFError, ElementTree.ParseError):  # not a VOTable, or a damaged file
+        pass
+    return tables - 1, "TABLE"
 
 
 def _rehearse(options, stars):
