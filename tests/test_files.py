@@ -10,6 +10,7 @@ from astropy.table import MaskedColumn, Table
 
 from decocc_vo import COLUMNS, RELEASES, InputError, ServiceError, read_stars
 from decocc_vo.columns import ASTROMETRY, conform
+from decocc_vo.votable import write_table
 
 # More digits than a double holds.
 LARGE_ID = 5_278_130_712_345_678_901
@@ -121,6 +122,39 @@ class TestRelease:
         document.resources[0].tables[0].fields[1].ref = "new"
         document.to_xml(str(tmp_path / "a.vot"))
         assert read_stars(tmp_path / "a.vot").meta["ref_epoch"] == 2015.5
+
+    def test_votable_that_nests_its_resources(self, stars, tmp_path):
+        document = votable.from_table(stars)
+        inner, other, around = document.resources[0], votable.tree.Resource(), votable.tree.Resource()
+        other.infos.append(votable.tree.Info(name="release", value="Gaia DR3"))  # of another table
+        around.infos.append(votable.tree.Info(name="release", value="Gaia DR2"))
+        around.resources.extend([votable.tree.Resource(), inner])
+        around.resources[0].coordinate_systems.append(votable.tree.CooSys(ID="sys", system="ICRS", epoch="J2014.5"))
+        document.resources[:] = [other, around]
+        document.to_xml(str(tmp_path / "a.vot"))
+        meta = read_stars(tmp_path / "a.vot").meta
+        assert (meta["release_key"], meta["ref_epoch"]) == ("gaia_dr2", 2014.5)
+
+    def test_fits_whose_first_hdu_is_a_votable(self, stars, tmp_path):
+        # As TOPCAT writes FITS files; the table itself states nothing there.
+        document = votable.from_table(stars[:0])
+        document.resources[0].infos.append(votable.tree.Info(name="release", value="Gaia EDR3"))
+        document.to_xml(str(tmp_path / "head.vot"))
+        head = fits.PrimaryHDU(np.frombuffer((tmp_path / "head.vot").read_bytes(), "u1"))
+        head.header["VOTMETA"] = True
+        fits.HDUList([head, fits.table_to_hdu(stars)]).writeto(tmp_path / "a.fits")
+        assert read_stars(tmp_path / "a.fits").meta["release_key"] == "gaia_edr3"
+
+    def test_votable_with_the_comments_of_a_fits_file(self, stars, tmp_path):
+        votable.from_table(stars).to_xml(str(tmp_path / "a.vot"))
+        text = (tmp_path / "a.vot").read_text()
+        stated = '<PARAM arraysize="10" datatype="char" name="RELEASE" value="Gaia EDR3"/>'
+        comments = '<PARAM arraysize="6x2" datatype="char" name="COMMENT" value="first second">\n<DESCRIPTION>x'
+        text = text.replace("<FIELD", f"{comments}</DESCRIPTION></PARAM>{stated}<FIELD", 1)
+        (tmp_path / "a.vot").write_text(text)
+        back = read_stars(tmp_path / "a.vot")
+        assert back.meta["release_key"] == "gaia_edr3"
+        assert back.colnames == stars.colnames
 
     def test_meta_of_ecsv_and_parquet(self, stars, tmp_path):
         stars.meta = {"release": "Hipparcos-2", "note": "mine"}
@@ -439,3 +473,41 @@ def test_of_several_tables_of_stars_the_first_is_read_and_the_others_are_told(tm
     fits.HDUList([fits.PrimaryHDU(), *map(fits.table_to_hdu, parts)]).writeto(tmp_path / "two.fits")
     assert len(read_stars(tmp_path / "two.fits")) == 3
     assert "holds 2 tables of stars, and the first is read" in caplog.text
+
+
+def own_table(stars):
+    stars["name"] = ["Hyadès", "μ Tau", "c", "d", "e", "f"]
+    stars["flag"] = MaskedColumn([True, False] * 3, mask=[True] + [False] * 5)
+    stars["low"] = np.arange(6, dtype="i1")
+    stars["label"].description = "What it is called: μ"
+    stars.meta = {"release": "Gaia DR2", "decocc": {"seed": 0, "losses": [1.0, 2.0]}}
+    return stars
+
+
+def test_our_own_fits_is_read_as_it_was_written(stars, tmp_path):
+    stars = own_table(stars)
+    path = tmp_path / "a.fits"
+    write_table(stars, path)
+    back = read_stars(path)
+    assert back["name"].tolist() == stars["name"].tolist()
+    assert [back[name].dtype for name in ("flag", "low")] == [bool, np.dtype("i1")]
+    assert back["flag"].mask.tolist() == stars["flag"].mask.tolist()
+    assert back["label"].description == "What it is called: μ"
+    assert back["pmra"].meta == {"ucd": COLUMNS["pmra"].ucd}
+    assert back.meta["decocc"] == stars.meta["decocc"]
+    assert {key for key in back.meta if key.isupper()} == set()
+    # and nothing grows from one run to the next
+    cards = []
+    for _ in range(3):
+        write_table(read_stars(path), path)
+        cards.append(len(fits.getheader(path, 1)))
+    assert len(set(cards)) == 1
+
+
+def test_structural_keywords_of_a_fits_file_are_no_meta(stars, tmp_path):
+    hdu = fits.table_to_hdu(stars)
+    hdu.header["TUCD8"], hdu.header["TCOMM8"], hdu.header["TCOMM1"] = "meta.note", "Mine", "Theirs"
+    hdu.writeto(tmp_path / "a.fits")
+    back = read_stars(tmp_path / "a.fits")
+    assert (back["label"].meta["ucd"], back["label"].description) == ("meta.note", "Mine")
+    assert not [key for key in back.meta if key.startswith(("TUCD", "TCOMM"))]

@@ -1,8 +1,10 @@
 """Sending a table over SAMP: to programs that behave, that are late, that are deaf, and to nobody."""
 
+import gzip
 import io
 import queue
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -12,18 +14,24 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io import fits, votable
 from astropy.table import Table
 from desktop.fakes import Program, QuickFit, a_hub, cluster_table, renamed, until
+from desktop.programs import need
 from hypothesis import given
 from hypothesis import strategies as st
 from pyvo.samp import SAMPHubServer
 
+from decocc_vo import read_stars
+from decocc_vo.columns import conform, parallax_zero_point
 from decocc_vo.exceptions import InputError, ServiceError
 from decocc_vo.region import ClusterRegion
 from decocc_vo.samp import _hub, hub_running, overlay_script, send_script, send_table, sending, start_hub
 from decocc_vo.samp import client as samp_client
 from decocc_vo.samp._matching import TableBook, url_key
+from decocc_vo.samp._reading import fetch_table
 from decocc_vo.samp.sending import _center, member_rows, table_key
+from decocc_vo.votable import write_table
 
 pytestmark = pytest.mark.filterwarnings("ignore::pyvo.samp.SAMPWarning")
 
@@ -404,3 +412,76 @@ def test_a_table_of_other_names_is_drawn_and_pointed_at(result):
     assert _center(stars, rows, None) == pytest.approx(_center(result.table, rows, None))
     with pytest.raises(InputError, match="'table' has no positions"):
         overlay_script(stars["source_id", "membership_prob"])
+
+
+def same_statements(path, mtype):
+    """The table at a file's URL, which states its release and epoch as `read_stars` says."""
+    table, stars = fetch_table(path.as_uri(), mtype), read_stars(path)
+    for key in ("release", "release_key", "ref_epoch", "citation"):
+        assert table.meta.get(key) == stars.meta.get(key), key
+    return table
+
+
+@pytest.mark.parametrize("first", ["vot", "fits"])
+@pytest.mark.parametrize("again", ["vot", "fits"])
+def test_a_table_that_topcat_wrote_again_keeps_its_release(field, tmp_path, first, again):
+    need("stilts")
+    path, form = tmp_path / f"again.{again}", {"vot": "votable-binary2", "fits": "fits-plus"}[again]
+    write_table(field("edr3_king5")[:50], tmp_path / f"ours.{first}")
+    command = ["stilts", "tcopy", str(tmp_path / f"ours.{first}"), str(path), f"ofmt={form}"]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    table = same_statements(path, f"table.load.{'votable' if again == 'vot' else again}")
+    assert table.meta["release_key"] == "gaia_edr3"
+    assert (parallax_zero_point(conform(table)) < 0).all()
+
+
+def nested(tmp_path, *infos, release="Gaia DR2"):
+    """A VOTable as TOPCAT nests them: the table in a RESOURCE of a RESOURCE, with what it states in PARAMs."""
+    document = votable.from_table(cluster_table())
+    inner = document.resources[0]
+    inner.tables[0].params.append(
+        votable.tree.Param(document, name="release", value=release, datatype="char", arraysize="*")
+    )
+    system, around = votable.tree.Resource(), votable.tree.Resource()
+    system.coordinate_systems.append(votable.tree.CooSys(ID="sys", system="ICRS", epoch="J2015.5"))
+    around.resources.extend([system, inner])
+    document.resources[:] = [around]
+    for name, value, content in infos:
+        inner.infos.append(votable.tree.Info(name=name, value=value))
+        inner.infos[-1].content = content
+    document.to_xml(str(tmp_path / "nested.vot"))
+    return tmp_path / "nested.vot"
+
+
+def test_params_and_nested_resources_state_the_release(tmp_path):
+    path = nested(tmp_path)
+    table = same_statements(path, "table.load.votable")
+    assert (table.meta["release_key"], table.meta["ref_epoch"]) == ("gaia_dr2", 2015.5)
+    assert len(table) == len(cluster_table())
+    packed = tmp_path / "nested.vot.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert same_statements(packed, "table.load.votable").meta["release_key"] == "gaia_dr2"
+
+
+def test_what_a_service_says_of_a_table_is_told(tmp_path, caplog):
+    path = nested(tmp_path, ("QUERY_STATUS", "OVERFLOW", None))
+    fetch_table(path.as_uri(), "table.load.votable")
+    assert f"the VOTable at {path.as_uri()} is incomplete" in caplog.text
+    path = nested(tmp_path, ("QUERY_STATUS", "ERROR", "Quota\n exceeded"))
+    with pytest.raises(ServiceError, match=r"nested\.vot holds no stars but an error of the service: Quota exceeded"):
+        fetch_table(path.as_uri(), "table.load.votable")
+    path.write_text('<?xml version="1.0"?><VOTABLE version="1.4"><RESOURCE><RESOURCE/></RESOURCE></VOTABLE>')
+    with pytest.raises(ServiceError, match=r"the VOTable at .*nested\.vot holds no table"):
+        fetch_table(path.as_uri(), "table.load.votable")
+
+
+def test_the_headers_of_a_fits_table_state_its_release(tmp_path):
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.table_to_hdu(Table({**cluster_table(), "label": ["a"] * 400}))])
+    hdus[0].header["RELEASE"] = "Gaia EDR3"
+    hdus.writeto(tmp_path / "a.fits")
+    table = same_statements(tmp_path / "a.fits", "table.load.fits")
+    assert table.meta["release_key"] == "gaia_edr3"
+    assert table["label"].dtype.kind == "U"
+    fits.PrimaryHDU().writeto(tmp_path / "none.fits")
+    with pytest.raises(ServiceError, match="no extension of the file is a table"):
+        fetch_table((tmp_path / "none.fits").as_uri(), "table.load.fits")

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import warnings
 import xml.etree.ElementTree as ET
 
 import astropy.units as u
@@ -21,10 +22,11 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
 from decocc_vo.columns import COLUMNS, RELEASES
+from decocc_vo.columns._provenance import decode, encode, flatten, unflatten
 from decocc_vo.exceptions import InputError, ServiceError
 from decocc_vo.votable import read_table, read_votable, to_votable, write_table, write_votable
 from decocc_vo.votable._binary2 import Binary2Table
-from decocc_vo.votable._provenance import decode, encode, flatten, unflatten
+from decocc_vo.votable._votable import is_spelt
 
 ENDINGS = ("vot", "fits", "ecsv", "parquet")
 EPOCH = RELEASES["gaia_dr3"].ref_epoch
@@ -511,6 +513,61 @@ def test_a_votable_is_not_written_under_a_name_of_another_format(tmp_path):
         write_votable(Table({"ra": [1.0]}), tmp_path / "stars.fits")
 
 
+def document_of(*resources):
+    """Bytes of a VOTable with these RESOURCEs."""
+    head = '<?xml version="1.0"?><VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">'
+    return f"{head}{''.join(resources)}</VOTABLE>".encode()
+
+
+TABLE = '<TABLE><FIELD name="a" datatype="int"/><DATA><TABLEDATA><TR><TD>1</TD></TR></TABLEDATA></DATA></TABLE>'
+
+
+def test_a_table_in_a_nested_resource_is_read(tmp_path):
+    info, param = '<INFO name="n" value="5"/>', '<PARAM name="REFEPOCH" datatype="double" value="2015.5"/>'
+    inner = f"<RESOURCE>{info}{TABLE}</RESOURCE>"
+    (tmp_path / "a.vot").write_bytes(document_of("<RESOURCE/>", f"<RESOURCE>{param}{inner}</RESOURCE>"))
+    back = read_votable(tmp_path / "a.vot")
+    assert back["a"].tolist() == [1]
+    assert (back.meta["n"], back.meta["REFEPOCH"]) == ("5", "2015.5")
+
+
+@pytest.mark.parametrize("resource", ["<RESOURCE/>", "<RESOURCE><RESOURCE/></RESOURCE>", ""])
+def test_a_votable_without_a_table_is_refused(tmp_path, resource):
+    (tmp_path / "a.vot").write_bytes(document_of(resource))
+    for read in (read_votable, read_table):
+        with pytest.raises(InputError, match=r"^'path' \S*a\.vot holds no table$"):
+            read(tmp_path / "a.vot")
+
+
+@pytest.mark.parametrize("place", ["<RESOURCE>{}</RESOURCE>", "<RESOURCE><RESOURCE>{}</RESOURCE></RESOURCE>", "{}"])
+def test_the_error_of_a_service_is_told(tmp_path, place):
+    told = '<INFO name="QUERY_STATUS" value="ERROR">Quota\n exceeded</INFO>'
+    (tmp_path / "a.vot").write_bytes(document_of(place.format(told)))
+    with pytest.raises(ServiceError, match=r"'path' .*a\.vot holds no stars but .* of the service: Quota exceeded"):
+        read_votable(tmp_path / "a.vot")
+
+
+@pytest.mark.parametrize("form", ["fits", "vounit"])
+def test_units_are_tried_without_filters_of_warnings(form):
+    # Those are of the whole process: threads that set them leave them to each other.
+    class Unit:
+        def to_string(self, *args, **kwargs):
+            seen.append(list(warnings.filters))
+            return "mas"
+
+        def __eq__(self, other):
+            return other == u.mas
+
+    seen = []
+    assert is_spelt(Unit(), form)
+    assert seen == [list(warnings.filters)]
+    assert is_spelt(u.mas / u.yr, form)
+    assert not is_spelt(u.dex(u.cm / u.s**2), form)
+    assert not is_spelt(u.UnrecognizedUnit("furlong"), form)
+    assert not is_spelt(3.7 * u.Unit(""), form)
+    assert is_spelt(u.erg, form) == (form == "fits")  # VOUnit deprecates it
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_link_stays_one_and_a_file_keeps_its_mode(tmp_path, ending):
     kept = tmp_path / "kept"
@@ -527,3 +584,9 @@ def test_a_link_stays_one_and_a_file_keeps_its_mode(tmp_path, ending):
     path.unlink()
     write_table(Table({"a": [3]}), link)
     assert list(read_table(path)["a"]) == [3]
+
+
+@pytest.mark.parametrize(("ending", "masked"), [("fits", True), ("ecsv", True), ("vot", False), ("parquet", False)])
+def test_empty_text_is_null_where_the_format_knows_no_other(tmp_path, ending, masked):
+    write_table(Table({"a": ["", "x"]}), tmp_path / f"a.{ending}")
+    assert np.ma.getmaskarray(read_table(tmp_path / f"a.{ending}")["a"]).tolist() == [masked, False]

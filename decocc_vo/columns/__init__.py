@@ -20,7 +20,18 @@ from ._errors import correlations, expected_errors, magnitudes, standard_errors
 from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, RESULTS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
 from ._sky import AU_YR, astrometry, footprint_radius, stray, turns, unit_vectors
-from ._statements import SIMULATED, designated_release, julian_year, release_name, stated_release
+from ._statements import (
+    SIMULATED,
+    check_status,
+    designated_release,
+    julian_year,
+    parse_document,
+    release_name,
+    resources_around,
+    state_release,
+    stated_release,
+    votable_statements,
+)
 from ._zero_point import parallax_zero_point, values_or_nan, zero_point_uncertainty
 
 __all__ = [
@@ -37,6 +48,7 @@ __all__ = [
     "astrometry",
     "canonical_order",
     "check_mapping",
+    "check_status",
     "conform",
     "correlations",
     "degrees",
@@ -49,10 +61,13 @@ __all__ = [
     "julian_year",
     "magnitudes",
     "parallax_zero_point",
+    "parse_document",
     "registry_names",
     "release_name",
     "requires",
+    "resources_around",
     "standard_errors",
+    "state_release",
     "stated_release",
     "stray",
     "turns",
@@ -60,5 +75,6 @@ __all__ = [
     "unused_name",
     "usable_rows",
     "values_or_nan",
+    "votable_statements",
     "zero_point_uncertainty",
 ]

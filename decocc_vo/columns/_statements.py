@@ -1,9 +1,18 @@
-"""What a table says of the release and the epoch of its stars."""
+"""What a table, or the VOTable that it is in, says of the release and the epoch of its stars."""
+
+import logging
+import re
+from io import BytesIO
 
 import numpy as np
 
-from ..exceptions import InputError
-from ._releases import get_release
+from ..exceptions import InputError, ServiceError
+from ._releases import RELEASES, get_release
+
+log = logging.getLogger(__name__)
+
+STATEMENTS = ("release_key", "release", "ref_epoch", "refepoch")
+"""Where files state release and epoch, in any case."""
 
 SIMULATED = "simulated"
 """What simulated stars say their release is."""
@@ -62,3 +71,122 @@ def julian_year(value):
     except ValueError:
         return None
     return year if 1800 < year < 2200 else None
+
+
+def state_release(stars, release=None):
+    """
+    Say in the ``meta`` of a table what release and epoch its stars are of, in the one way the package reads them.
+
+    Parameters
+    ----------
+    stars : `~astropy.table.Table`
+        Its ``meta`` has what the file states; changed in place: ``release`` and ``release_key`` ("unknown" where
+        neither ``meta`` nor designations state it), ``ref_epoch`` and ``citation`` where known.
+    release : Release, optional
+        What they are of, whatever the table states.
+    """
+    keys = [key for key in stars.meta if str(key).lower() in STATEMENTS]
+    stated = {key.lower(): stars.meta.pop(key) for key in reversed(keys)}  # the first of two spellings counts
+    text = str(stated.get("release_key", stated.get("release", ""))).strip()
+    if release is None and text:
+        try:
+            release = get_release(text)
+        except InputError:
+            log.info("the release that is stated, %r, is not one of %s", text, ", ".join(RELEASES))
+    if release is None and not text:
+        release = designated_release(stars)
+    epoch = julian_year(stated.get("ref_epoch", stated.get("refepoch")))
+    if epoch is None and "ref_epoch" in stars.colnames:
+        values = np.ma.compressed(np.ma.unique(np.ma.asarray(stars["ref_epoch"])))
+        epoch = julian_year(values[0]) if len(values) == 1 else None
+    if release is None:
+        stars.meta.update(release=str(stated.get("release", "")) or "unknown", release_key="unknown")
+    else:
+        stars.meta.update(release=release.name, release_key=release.key, citation=release.citation)
+        epoch = release.ref_epoch if epoch is None else epoch
+    if epoch is not None:
+        stars.meta["ref_epoch"] = epoch
+
+
+# STIL makes one of the COMMENT cards of a FITS file.
+_TEXT_ARRAY = re.compile(rb'<PARAM arraysize="\d+x[^>]+ datatype="char"[^>]*?(/>|>.*?</PARAM>)', re.DOTALL)
+
+
+def parse_document(content):
+    """The VOTable document in ``content``, bytes; a PARAM that is an array of text is left out: astropy has none."""
+    from astropy.io import votable
+
+    return votable.parse(BytesIO(_TEXT_ARRAY.sub(b"", content)), verify="ignore")
+
+
+def resources_around(document, table):
+    """The RESOURCEs of a VOTable that a TABLE is in, the innermost first: programs nest them."""
+    for resource in document.resources:
+        if any(inner is table for inner in resource.iter_tables()):
+            return [*resources_around(resource, table), resource]
+    return []
+
+
+def _all_resources(document):
+    for resource in document.resources:
+        yield resource
+        yield from _all_resources(resource)
+
+
+def votable_statements(document, table):
+    """
+    Release and epoch as a VOTable states them of one of its tables.
+
+    Parameters
+    ----------
+    document : `~astropy.io.votable.tree.VOTableFile`
+        The document.
+    table : `~astropy.io.votable.tree.TableElement`
+        The table.
+
+    Returns
+    -------
+    statements : dict of str to str
+        Names of `STATEMENTS`, as they are spelt there, and what they say: INFO and PARAM, the nearest to the table
+        first, and the epoch of the COOSYS that its fields refer to.
+    """
+    meta, stated = {}, [*table.infos, *table.params]
+    for resource in resources_around(document, table):
+        stated += [*resource.infos, *resource.params]
+    for item in [*stated, *document.infos]:
+        if item.name and item.name.lower() in STATEMENTS:
+            meta.setdefault(item.name, str(item.value))
+    systems = [*document.coordinate_systems]
+    for resource in _all_resources(document):
+        systems += resource.coordinate_systems
+    epochs = {system.ID: system.epoch for system in systems if system.epoch}
+    referred = {epochs[field.ref] for field in table.fields if field.ref in epochs} or set(epochs.values())
+    if len(referred) == 1:
+        meta.setdefault("ref_epoch", referred.pop())
+    return meta
+
+
+def check_status(document, name):
+    """
+    Heed what the service that wrote a VOTable says of it (IVOA DALI, section 4.4): a table cut off is warned of.
+
+    Parameters
+    ----------
+    document : `~astropy.io.votable.tree.VOTableFile`
+        The document.
+    name : str
+        What it is called in messages.
+
+    Raises
+    ------
+    ServiceError
+        If it holds the service's error in place of a table.
+    """
+    infos = [*document.infos, *(info for resource in _all_resources(document) for info in resource.infos)]
+    for info in (info for info in infos if info.name == "QUERY_STATUS"):
+        if str(info.value).upper() == "ERROR":
+            reason = " ".join(str(info.content or "").split()) or "it does not say which"
+            msg = f"{name} holds no stars but an error of the service: {reason}"
+            raise ServiceError(msg)
+        if str(info.value).upper() == "OVERFLOW":
+            log.warning("%s is incomplete: the service has cut it off at its limit of rows (OVERFLOW)", name)

@@ -1,5 +1,6 @@
 """Fetch the table a message points to."""
 
+import gzip
 import shutil
 import tempfile
 import urllib.error
@@ -7,7 +8,8 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..exceptions import ServiceError
+from ..columns import state_release
+from ..exceptions import DecoccError, ServiceError
 
 __all__ = ["fetch_table"]
 
@@ -30,15 +32,18 @@ def fetch_table(url, mtype, timeout=60.0):
     Returns
     -------
     table : `~astropy.table.Table`
+        Its ``meta`` states release and epoch as that of `~decocc_vo.read_stars` does.
 
     Raises
     ------
     ServiceError
-        If nothing can be fetched there, or it is not a table of that format.
+        If nothing can be fetched there, or it is not a table of that format, or the error of a service.
     """
     if urlsplit(url).scheme.lower() not in _SCHEMES:
         msg = f"the table's url {url!r} is not one of {', '.join(s + ':' for s in _SCHEMES)}"
         raise ServiceError(msg)
+    from ..columns._fits import read_fits
+
     with tempfile.TemporaryDirectory(prefix="decocc-samp-") as folder:
         path = Path(folder) / "table"
         try:
@@ -48,10 +53,14 @@ def fetch_table(url, mtype, timeout=60.0):
             msg = f"the table at {url} cannot be fetched: {getattr(exc, 'reason', exc)}"
             raise ServiceError(msg) from exc
         try:
-            return _read_fits(path) if mtype.endswith("fits") else _read_votable(path)
+            table = read_fits(path) if mtype.endswith("fits") else _read_votable(path, f"the VOTable at {url}")
+        except DecoccError as exc:
+            raise ServiceError(str(exc)) from exc
         except Exception as exc:
             msg = f"what is at {url} is no table that {mtype} promises: {exc}"
             raise ServiceError(msg) from exc
+    state_release(table)
+    return table
 
 
 def _opener(url):
@@ -61,27 +70,17 @@ def _opener(url):
     return urllib.request.build_opener(*[urllib.request.ProxyHandler({})] if local else [])
 
 
-def _read_votable(path):
-    from ..votable import read_votable
+def _read_votable(path, name):
+    from ..votable import parse_votable
 
     content = path.read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
     if not content.lstrip()[:15].lower().startswith((b"<?xml", b"<votable")):
         # A page with a VOTable in it, such as this package's report, which the programs read as one, too.
         start, end = content.find(b"<VOTABLE"), content.rfind(b"</VOTABLE>")
         if start < 0 <= end or end < 0:
             msg = "there is no VOTABLE in it"
             raise ValueError(msg)
-        path.write_bytes(content[start : end + len(b"</VOTABLE>")])
-    return read_votable(path)
-
-
-def _read_fits(path):
-    from astropy.io import fits
-    from astropy.table import Table
-
-    with fits.open(path, memmap=False) as hdus:
-        number = next((i for i, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)), None)
-        if number is None:
-            msg = "no extension of the file is a table"
-            raise ValueError(msg)
-        return Table.read(hdus, hdu=number, format="fits")
+        content = content[start : end + len(b"</VOTABLE>")]
+    return parse_votable(content, name=name)

@@ -11,13 +11,14 @@ from astropy.table import Table
 from ..columns import (
     ASTROMETRY,
     COLUMNS,
-    RELEASES,
     check_mapping,
+    check_status,
     describe,
-    designated_release,
     get_release,
-    julian_year,
+    parse_document,
+    state_release,
     unused_name,
+    votable_statements,
 )
 from ..exceptions import DecoccError, InputError, ServiceError
 
@@ -38,6 +39,7 @@ ENDINGS = {
     ".parq": "Parquet",
 }
 """Endings of the files that can be read, and what they stand for."""
+_GZIP = b"\x1f\x8b"
 # Words that stand for "no value" in the CSV files of archives and of TOPCAT.
 _NULLS = ("", "null", "NULL", "NaN", "nan", "--", "N/A", "None", "\\N")
 
@@ -101,7 +103,7 @@ def read_stars(path, columns=None, release=None):
         raise
     except Exception as err:
         reason = str(err).strip().split("\n")[0][:160] or type(err).__name__
-        if "buffer is too small" in reason:  # what astropy says of a FITS file that ends within its table
+        if "cannot reshape array" in reason:  # what astropy says of a FITS file that ends within its table
             _refuse_incomplete(path, reason)
         msg = f"{path.name!r} cannot be read as {form}: {reason}"
         raise ServiceError(msg) from None
@@ -113,7 +115,7 @@ def read_stars(path, columns=None, release=None):
     _rename(stars, columns or {})
     for name in set(stars.colnames) & set(COLUMNS):
         describe(stars[name], missing_only=True)
-    _state_release(stars, known)
+    state_release(stars, known)
     stars.meta["source"] = f"file {path.name} ({form})"
     stars.meta["query"] = f"all {len(stars)} rows of {path.name}"
     return stars
@@ -166,7 +168,7 @@ def _content(path):
     try:
         with path.open("rb") as file:
             head = file.read(512)
-        if head.startswith(b"\x1f\x8b"):
+        if head.startswith(_GZIP):
             with gzip.open(path) as file:
                 head = file.read(512)
     except (OSError, EOFError) as err:
@@ -189,65 +191,25 @@ def _content(path):
 
 
 def _read_fits(path):
-    from astropy.io import fits
+    from ..columns._fits import read_fits
 
-    with fits.open(path) as hdus:
-        tables = [hdu for hdu in hdus if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU))]
-        if not tables:
-            _refuse_empty(path)
-        hdu = _of_stars(tables, lambda hdu: hdu.columns.names)
-        stars = Table.read(hdu, format="fits", unit_parse_strict="silent", character_as_bytes=False)
-        # UCDs as TOPCAT and this package write them; the release is at times in the first header only.
-        for i, column in enumerate(stars.itercols(), start=1):
-            if hdu.header.get(f"TUCD{i}"):
-                column.meta["ucd"] = hdu.header[f"TUCD{i}"]
-        for key in ("RELEASE", "REFEPOCH"):
-            if key not in stars.meta and key in hdus[0].header:
-                stars.meta[key] = hdus[0].header[key]
-    return stars
+    def choose(tables):
+        return _of_stars(tables, lambda hdu: hdu.columns.names) if tables else _refuse_empty(path)
+
+    return read_fits(path, choose)
 
 
 def _read_votable(path):
-    from astropy.io import votable
-
-    with path.open("rb") as file:
-        document = votable.parse(file, verify="ignore", filename=path.name)
-    _check_status(path, document)
+    content = path.read_bytes()
+    document = parse_document(gzip.decompress(content) if content.startswith(_GZIP) else content)
+    check_status(document, path.name)
     tables = list(document.iter_tables())
     if not tables:
         _refuse_empty(path)
     chosen = _of_stars(tables, lambda table: [field.name for field in table.fields])
     stars = chosen.to_table(use_names_over_ids=True)
-    _votable_statements(document, chosen, stars.meta)
+    stars.meta |= votable_statements(document, chosen) | stars.meta
     return stars
-
-
-def _check_status(path, document):
-    """What the service that wrote a VOTable says of it (IVOA DALI, section 4.4)."""
-    infos = [*document.infos, *(info for resource in document.resources for info in resource.infos)]
-    for info in (info for info in infos if info.name == "QUERY_STATUS"):
-        if str(info.value).upper() == "ERROR":
-            reason = " ".join(str(info.content or "").split()) or "it does not say which"
-            msg = f"{path.name!r} holds no stars but an error of the service: {reason}"
-            raise ServiceError(msg)
-        if str(info.value).upper() == "OVERFLOW":
-            log.warning("%s is incomplete: the service has cut it off at its limit of rows (OVERFLOW)", path.name)
-
-
-def _votable_statements(document, table, meta):
-    """Release and epoch from INFO and PARAM, the nearest to the table first, and the epoch from COOSYS."""
-    stated = [*table.infos, *table.params]
-    systems = [*document.coordinate_systems]
-    for resource in document.resources:
-        stated += [*resource.infos, *resource.params]
-        systems += resource.coordinate_systems
-    for item in [*stated, *document.infos]:
-        if item.name and item.name.lower() in _STATEMENTS:
-            meta.setdefault(item.name, str(item.value))
-    epochs = {system.ID: system.epoch for system in systems if system.epoch}
-    referred = {epochs[field.ref] for field in table.fields if field.ref in epochs} or set(epochs.values())
-    if len(referred) == 1:
-        meta.setdefault("ref_epoch", referred.pop())
 
 
 def _read_ecsv(path):
@@ -299,16 +261,12 @@ def _read_parquet(path):
 
 def _with_votable_header(stars, header):
     """Units, UCDs and what is stated, from the header of a VOTable in Parquet (IVOA Note VOParquet)."""
-    from io import BytesIO
-
-    from astropy.io import votable
-
-    document = votable.parse(BytesIO(header), verify="ignore")
+    document = parse_document(header)
     table = next(document.iter_tables())
     for field in table.fields:
         if field.name in stars.colnames:
             field.to_table_column(stars[field.name])
-    _votable_statements(document, table, stars.meta)
+    stars.meta |= votable_statements(document, table) | stars.meta
     return stars
 
 
@@ -375,31 +333,3 @@ def _rename(stars, columns):
         stars.rename_column(theirs, f"{name} of {theirs}")
     for name, theirs in moved.items():
         stars.rename_column(f"{name} of {theirs}", name)
-
-
-# Where files state release and epoch, in any case.
-_STATEMENTS = ("release_key", "release", "ref_epoch", "refepoch")
-
-
-def _state_release(stars, release):
-    keys = [key for key in stars.meta if key.lower() in _STATEMENTS]
-    stated = {key.lower(): stars.meta.pop(key) for key in reversed(keys)}  # the first of two spellings counts
-    text = str(stated.get("release_key", stated.get("release", ""))).strip()
-    if release is None and text:
-        try:
-            release = get_release(text)
-        except InputError:
-            log.info("the file's release %r is not one of %s", text, ", ".join(RELEASES))
-    if release is None and not text:
-        release = designated_release(stars)
-    epoch = julian_year(stated.get("ref_epoch", stated.get("refepoch")))
-    if epoch is None and "ref_epoch" in stars.colnames:
-        values = np.ma.compressed(np.ma.unique(np.ma.asarray(stars["ref_epoch"])))
-        epoch = julian_year(values[0]) if len(values) == 1 else None
-    if release is None:
-        stars.meta.update(release=str(stated.get("release", "")) or "unknown", release_key="unknown")
-    else:
-        stars.meta.update(release=release.name, release_key=release.key, citation=release.citation)
-        epoch = release.ref_epoch if epoch is None else epoch
-    if epoch is not None:
-        stars.meta["ref_epoch"] = epoch

@@ -7,7 +7,16 @@ descriptions and the whole provenance in ``table.meta``.
 
 from ._atomic import atomic_path
 from ._files import file_format, read_table, write_table
-from ._reading import read_votable
+from ._reading import parse_votable, read_votable
 from ._votable import to_votable, write_votable
 
-__all__ = ["atomic_path", "file_format", "read_table", "read_votable", "to_votable", "write_table", "write_votable"]
+__all__ = [
+    "atomic_path",
+    "file_format",
+    "parse_votable",
+    "read_table",
+    "read_votable",
+    "to_votable",
+    "write_table",
+    "write_votable",
+]

@@ -3,21 +3,20 @@
 import io
 import os
 import re
-import warnings
 from pathlib import Path
 
-import astropy.units as u
 import numpy as np
 from astropy.io import fits
 from astropy.table import Column, MaskedColumn, Table
 
 from .. import __version__
 from ..columns import COLUMNS, describe, registry_names
+from ..columns._fits import column_attributes, read_fits
+from ..columns._provenance import flatten, is_plain, unflatten
 from ..exceptions import InputError, ServiceError
 from ._atomic import atomic_path
-from ._provenance import flatten, is_plain, unflatten
 from ._reading import parse_votable, read_votable
-from ._votable import as_texts, plain_table, to_votable, write_votable
+from ._votable import as_texts, is_spelt, plain_table, to_votable, write_votable
 
 _ENDINGS = {
     ".vot": "votable",
@@ -52,9 +51,10 @@ def write_table(table, path, *, overwrite=True):
         VOTable 1.5, see `write_votable`.
     ``.fits``, ``.fit``
         Binary table; UCDs as ``TUCDn``, descriptions as ``TCOMMn``, each meta value as a card ``INFOn =
-        'name = value'``. FITS has no null for floats and strings: masked ones are NaN and empty.
+        'name = value'``. FITS has no null for floats and strings: masked ones are NaN and empty, and what is NaN or
+        empty is read back as masked.
     ``.ecsv``
-        Astropy's text format.
+        Astropy's text format. Empty text is null there, too, and is read back as masked.
     ``.parquet``
         Masked values are nulls, and the file carries the data-less VOTable of the IVOA's VOParquet note.
 
@@ -119,7 +119,7 @@ def read_table(path):
         return read_votable(path)
     path = Path(path).expanduser()
     try:
-        return {"fits": _read_fits, "ecsv": _read_ecsv, "parquet": _read_parquet}[kind](path)
+        return {"fits": read_fits, "ecsv": _read_ecsv, "parquet": _read_parquet}[kind](path)
     except OSError as error:
         msg = f"'path' {path} cannot be read: {error.strerror or error}"
         raise ServiceError(msg) from error
@@ -173,7 +173,7 @@ def _write_fits(stars, path):
 def _fits_column(column):
     """The column as FITS can hold it, and notes on its unit and type where that is not as it was."""
     note, unit = {}, column.unit
-    if unit is not None and not _is_fits_unit(unit):
+    if unit is not None and not is_spelt(unit, "fits"):
         note["unit"], unit = unit.to_string(), None
     mask = np.ma.getmaskarray(column)
     values = np.ma.getdata(np.ma.asarray(column))
@@ -192,7 +192,7 @@ def _fits_column(column):
         # FITS knows printable ASCII only.
         note["escaped"] = True
         values = np.strings.encode(values, "unicode_escape")
-    kwargs = _attributes(column) | {"unit": unit}
+    kwargs = column_attributes(column) | {"unit": unit}
     if not mask.any():
         return Column(values, **kwargs), note
     fill_value = _unused(values[~mask]) if values.dtype.kind in "iu" else None
@@ -211,53 +211,6 @@ def _unused(values):
         msg = f"'table' has a masked column of {values.dtype} in which every value occurs: FITS has none left for null"
         raise InputError(msg)
     return free[-1]
-
-
-def _is_fits_unit(unit):
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            return u.Unit(unit.to_string("fits"), format="fits") == unit
-    except (ValueError, TypeError, Warning):
-        return False
-
-
-def _read_fits(path):
-    with warnings.catch_warnings():
-        # Units a FITS file spells its own way are taken as they are.
-        warnings.simplefilter("ignore", u.UnitsWarning)
-        stars = Table.read(path, format="fits", hdu=1)
-    header = fits.getheader(path, 1)
-    if not str(header.get("ORIGIN", "")).startswith("decocc_vo"):
-        return stars
-    stars.meta = _from_cards(header, "INFO")
-    notes = _from_cards(header, "CNOTE")
-    for name in stars.colnames:
-        note, column = notes.get(name, {}), stars[name]
-        dtype = note.get("dtype")
-        if column.dtype.kind in "SU" and not str(dtype).startswith("S"):
-            encoding = "unicode_escape" if note.get("escaped") else "ascii"
-            texts = np.strings.decode(np.asarray(np.ma.getdata(column), dtype="S"), encoding)
-            column = type(column)(texts, **_attributes(column))
-            if isinstance(column, MaskedColumn):
-                column.mask = stars[name].mask
-        if dtype is None:
-            dtype = column.dtype.newbyteorder("=")
-        if column.dtype != dtype:
-            column = column.astype(dtype)
-        if "unit" in note:
-            column.unit = u.Unit(note["unit"], parse_strict="silent")
-        stars[name] = column
-    return stars
-
-
-def _attributes(column):
-    return {key: getattr(column, key) for key in ("name", "description", "format", "unit", "meta")}
-
-
-def _from_cards(header, keyword):
-    texts = [text for key, text in header.items() if key.startswith(keyword) and key[len(keyword) :].isdigit()]
-    return unflatten(tuple(text.split(" = ", 1)) for text in texts)
 
 
 def _write_ecsv(stars, path):

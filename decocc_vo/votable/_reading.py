@@ -1,7 +1,6 @@
 """Tables out of VOTables, as they were written."""
 
 import base64
-import io
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import numpy as np
 from astropy.io import votable
 from astropy.table import Column, MaskedColumn, Table
 
+from ..columns import check_status, parse_document, resources_around, votable_statements
+from ..columns._provenance import unflatten
 from ..exceptions import InputError, ServiceError
 from ._binary2 import decode_rows, row_dtype
-from ._provenance import unflatten
 from ._votable import MARK
 
 _FIELD_META = ("ucd", "utype", "xtype")
@@ -22,7 +22,8 @@ def read_votable(path):
     """
     Read a VOTable; of one written by `write_votable` everything comes back as it was.
 
-    Of any other VOTable the first table is read, and its INFO elements become ``table.meta``.
+    Of any other VOTable the first table is read, and the INFO elements of its RESOURCE become ``table.meta``, with what
+    stands elsewhere of release and epoch.
 
     Parameters
     ----------
@@ -37,9 +38,9 @@ def read_votable(path):
     Raises
     ------
     ServiceError
-        If the file cannot be read.
+        If the file cannot be read, or holds the error of a service.
     InputError
-        If it is not a VOTable.
+        If it is not a VOTable, or holds no table.
     """
     try:
         content = Path(path).expanduser().read_bytes()
@@ -47,13 +48,15 @@ def read_votable(path):
         msg = f"'path' {path} cannot be read: {error.strerror or error}"
         raise ServiceError(msg) from error
     try:
-        return parse_votable(content)
+        return parse_votable(content, name=f"'path' {path}")
+    except InputError:
+        raise
     except (ET.ParseError, votable.exceptions.VOTableSpecError, IndexError, ValueError) as error:
         msg = f"'path' {path} is not a VOTable that can be read: {' '.join(str(error).split())}"
         raise InputError(msg) from error
 
 
-def parse_votable(content, columns=None):
+def parse_votable(content, columns=None, name="the VOTable"):
     """Table of a VOTable's bytes; ``columns`` are its data where they are not in the document (Parquet)."""
     root = ET.fromstring(content)
     stream = root.find(".//{*}TABLE/{*}DATA/{*}BINARY2/{*}STREAM")
@@ -62,17 +65,21 @@ def parse_votable(content, columns=None):
     if ours and stream is not None:
         # The rows are decoded here: astropy does it cell by cell, and takes NaN for null.
         rows, stream.text = base64.b64decode(stream.text or ""), ""
-        document = votable.parse(io.BytesIO(ET.tostring(root)), verify="ignore")
+        document = parse_document(ET.tostring(root))
         if row_dtype(next(document.iter_tables()).fields) is None:
             rows = None  # another program wrote the file again, with fields of variable size
     if rows is None:
-        document = votable.parse(io.BytesIO(content), verify="ignore")
-    resource = next(r for r in document.resources if r.tables) if document.resources else None
-    element = next(document.iter_tables())
-    infos = [(info.name, info.value) for info in resource.infos] if resource else []
+        document = parse_document(content)
+    check_status(document, name)
+    element = next(document.iter_tables(), None)
+    if element is None:
+        msg = f"{name} holds no table"
+        raise InputError(msg)
+    infos = [(info.name, info.value) for info in resources_around(document, element)[0].infos]
     if not ours:
         table = element.to_table(use_names_over_ids=True)
         table.meta.update(infos)
+        table.meta |= votable_statements(document, element) | table.meta
         return table
     if columns is None:
         if rows is not None:

@@ -1,7 +1,5 @@
 """VOTable 1.5 (BINARY2) with COOSYS, UCDs and provenance."""
 
-import warnings
-
 import astropy.units as u
 import numpy as np
 from astropy.io import votable
@@ -13,10 +11,10 @@ from astropy.utils.xml.check import fix_id
 
 from .. import __version__
 from ..columns import COLUMNS, RELEASES, julian_year, registry_names
+from ..columns._provenance import flatten, is_plain
 from ..exceptions import InputError
 from ._atomic import atomic_path
 from ._binary2 import Binary2Table
-from ._provenance import flatten, is_plain
 
 MARK = "decocc_vo"
 """Name of the INFO that says who wrote the file."""
@@ -244,7 +242,7 @@ def _field(document, column, values, used, meaning):
     unit = column.unit
     if unit is None and registry:
         unit = registry.unit
-    if unit is not None and not _is_vounit(unit):
+    if unit is not None and not is_spelt(unit, "vounit"):
         note["unit"] = unit.to_string()
         unit = None
     attributes = {}
@@ -292,12 +290,11 @@ def _datatype(values):
     return {"datatype": "char" if ascii_only else "unicodeChar", "arraysize": str(max(size, 2))}
 
 
-def _is_vounit(unit):
+def is_spelt(unit, form):
+    """Whether a unit can be written in a format of astropy's, and be read back from it as it is."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            return u.Unit(unit.to_string("vounit"), format="vounit") == unit
-    except (ValueError, TypeError, Warning):
+        return u.Unit(unit.to_string(form, deprecations="raise"), format=form) == unit
+    except (u.UnitsError, ValueError, TypeError):
         return False
 
 
