@@ -511,3 +511,38 @@ def test_structural_keywords_of_a_fits_file_are_no_meta(stars, tmp_path):
     back = read_stars(tmp_path / "a.fits")
     assert (back["label"].meta["ucd"], back["label"].description) == ("meta.note", "Mine")
     assert not [key for key in back.meta if key.startswith(("TUCD", "TCOMM"))]
+
+
+def test_arrays_of_our_own_parquet_are_columns_of_two_dimensions(stars, tmp_path):
+    stars["cov"] = np.arange(24.0).reshape(6, 2, 2)
+    stars["part"] = MaskedColumn(np.arange(12).reshape(6, 2), mask=[[0, 1], [1, 1]] + [[0, 0]] * 4)
+    write_table(stars, tmp_path / "a.parquet")
+    back = read_stars(tmp_path / "a.parquet")
+    assert back["cov"].tolist() == stars["cov"].reshape(6, 4).tolist()
+    assert back["part"].dtype == np.int64
+    assert back["part"].tolist() == stars["part"].tolist()
+    write_table(back, tmp_path / "b.vot")
+
+
+@pytest.mark.parametrize("names", ["ra,dec,name", "ra,dec,né"])
+def test_text_that_is_not_utf8_is_read_as_latin1_and_told(tmp_path, caplog, names):
+    path = tmp_path / "a.csv"
+    path.write_bytes(f"{names}\n1,2,Hyadès\n3,4,b\n".encode("latin-1"))
+    back = read_stars(path)
+    assert back.colnames == names.split(",")
+    assert back.columns[2].tolist() == ["Hyadès", "b"]
+    assert "a.csv is not in UTF-8; its text is read as Latin-1" in caplog.text
+
+
+def test_a_comment_behind_a_byte_order_mark(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("\ufeff# from somewhere\nra,dec,pmra\n1,2,3\n", "utf-8")
+    assert read_stars(path).colnames == ["ra", "dec", "pmra"]
+
+
+def test_views_of_text_in_parquet(tmp_path):
+    pq.write_table(
+        pa.table({"ra": [1.0, 2.0], "name": pa.array(["x", None], pa.string_view())}), tmp_path / "a.parquet"
+    )
+    back = read_stars(tmp_path / "a.parquet")
+    assert back["name"].tolist() == ["x", None]

@@ -1,5 +1,6 @@
 """Stars from a file the user has: FITS, VOTable, ECSV, CSV or Parquet."""
 
+import codecs
 import gzip
 import logging
 import warnings
@@ -178,7 +179,7 @@ def _content(path):
     if not head.strip():
         msg = f"{path.name!r} is empty"
         raise ServiceError(msg)
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if text.startswith(b"SIMPLE  ="):
         return "FITS"
     if head.startswith(b"PAR1"):
@@ -217,21 +218,38 @@ def _read_ecsv(path):
 
 
 def _read_csv(path):
+    comments, separator = _csv_dialect(path)
+    raw = _arrow_of_csv(path, comments, separator, "utf-8")
+    if raw.num_columns < 2:
+        msg = f"{path.name!r} is no CSV file: its first line must hold the columns' names, separated by commas"
+        raise ServiceError(msg)
+    if not _is_utf8(raw):
+        log.warning("%s is not in UTF-8; its text is read as Latin-1", path.name)
+        raw = _arrow_of_csv(path, comments, separator, "latin-1")
+    return _from_arrow(raw)
+
+
+def _is_utf8(raw):
+    """Whether Arrow could decode the names and the text of a CSV file."""
+    import pyarrow as pa
+
+    try:
+        return bool(raw.column_names) and not any(map(pa.types.is_binary, raw.schema.types))
+    except UnicodeDecodeError:
+        return False
+
+
+def _arrow_of_csv(path, comments, separator, encoding):
     from pyarrow import csv
 
-    comments, separator = _csv_dialect(path)
-    raw = csv.read_csv(
+    return csv.read_csv(
         path,
-        read_options=csv.ReadOptions(skip_rows=comments),
+        read_options=csv.ReadOptions(skip_rows=comments, encoding=encoding),
         parse_options=csv.ParseOptions(delimiter=separator),
         convert_options=csv.ConvertOptions(
             null_values=(*_NULLS, *(f" {null}" for null in _NULLS)), strings_can_be_null=True
         ),
     )
-    if raw.num_columns < 2:
-        msg = f"{path.name!r} is no CSV file: its first line must hold the columns' names, separated by commas"
-        raise ServiceError(msg)
-    return _from_arrow(raw)
 
 
 def _csv_dialect(path):
@@ -239,7 +257,7 @@ def _csv_dialect(path):
     comments = 0
     with path.open("rb") as file, gzip.open(file) if path.suffix.lower() == ".gz" else file as lines:
         for line in lines:
-            if not line.startswith(b"#"):
+            if not line.removeprefix(codecs.BOM_UTF8).startswith(b"#"):
                 break
             comments += 1
     separators = [c for c in ",;\t" if c.encode() in line]
@@ -284,29 +302,37 @@ def _with_astropy_header(stars, header):
 
 def _from_arrow(raw):
     """A Table of an Arrow table; a column with nulls is masked and keeps its type, integers their digits."""
-    import pyarrow as pa
-
     stars = Table()
     for name, column in zip(map(str.strip, raw.column_names), raw.columns, strict=True):
         if name in stars.colnames:
             msg = f"'path' holds two columns named {name!r}; give one of them another name"
             raise InputError(msg)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_temporal(column.type):
-            column = column.cast(pa.string())
-        if pa.types.is_null(column.type):
-            column = column.cast(pa.float64())
-        values = column.drop_null().to_numpy()
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            values = values.astype(str)
-        if column.null_count:
-            missing = column.is_null().to_numpy()
-            filled = np.zeros(len(column), values.dtype)
-            filled[~missing] = values
-            values = np.ma.masked_array(filled, mask=missing)
-        stars[name] = values
+        stars[name] = _values(column)
     return stars
+
+
+def _values(column):
+    """Values of an Arrow column; lists of one size are rows of an array."""
+    import pyarrow as pa
+
+    if pa.types.is_fixed_size_list(column.type):
+        cells = _values(pa.chunked_array([column.combine_chunks().values]))
+        return cells.reshape(len(column), column.type.list_size)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_temporal(column.type) or pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.float64())
+    values = column.drop_null().to_numpy()
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        values = values.astype(str)
+    if column.null_count:
+        missing = column.is_null().to_numpy()
+        filled = np.zeros(len(column), values.dtype)
+        filled[~missing] = values
+        values = np.ma.masked_array(filled, mask=missing)
+    return values
 
 
 _READERS = {

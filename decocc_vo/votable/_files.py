@@ -268,8 +268,9 @@ def _arrow(column):
     values = values.astype(values.dtype.newbyteorder("="))
     if values.ndim == 1:
         return pa.array(values, mask=mask)
-    cells = [None if m.all() else v.ravel() for v, m in zip(values, mask, strict=True)]
-    return pa.array(cells, type=pa.list_(pa.from_numpy_dtype(values.dtype), int(np.prod(values.shape[1:]))))
+    cells = pa.array(values.ravel(), mask=mask.ravel())
+    null = pa.array(mask.all(axis=tuple(range(1, mask.ndim))))
+    return pa.FixedSizeListArray.from_arrays(cells, int(np.prod(values.shape[1:])), mask=null)
 
 
 def _read_parquet(path):
@@ -296,10 +297,7 @@ def _masked(chunks):
         texts = ["" if text is None else text for text in array.to_pylist()]
         return np.ma.masked_array(np.array(texts, dtype=str) if texts else np.empty(0, "U1"), mask=null)
     if pa.types.is_fixed_size_list(array.type):
-        size = array.type.list_size
-        cells = array.flatten().to_numpy(zero_copy_only=False)
-        values = np.zeros((len(array), size), cells.dtype)
-        values[~null] = cells.reshape(-1, size)
-        return np.ma.masked_array(values, mask=np.broadcast_to(null[:, None], values.shape).copy())
+        values = _masked(pa.chunked_array([array.values]))
+        return values.reshape(len(array), array.type.list_size)
     filled = array.fill_null(False if pa.types.is_boolean(array.type) else 0) if array.null_count else array
     return np.ma.masked_array(filled.to_numpy(zero_copy_only=False), mask=null)
