@@ -530,3 +530,9 @@ def test_a_votable_of_several_tables_is_not_replaced(planted, tmp_path, capsys, 
     assert main(command) == 2
     assert "1 TABLE more in it would be lost" in capsys.readouterr().err
     assert path.read_bytes() == content
+
+
+def test_a_link_to_where_nothing_can_be_written_is_told_before_the_fit(planted, tmp_path, capsys):
+    (tmp_path / "link.vot").symlink_to(tmp_path / "none" / "a.vot")
+    assert main(["run", "--stars", str(planted), "--output", str(tmp_path / "link.vot"), "--method", "kmeans"]) == 3
+    assert "none' is no folder; make it" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def read_stars(path, columns=None, release=None):
         had the registry name already is kept as ``NAME_original``.
     release : str, optional
         Release the stars come from, a key of `decocc_vo.RELEASES`; by default what the file states (``RELEASE`` and
-        ``REFEPOCH`` in a FITS header, INFO or COOSYS in a VOTable, columns ``designation`` and ``ref_epoch``).
+        ``REFEPOCH`` in a FITS header, INFO, PARAM or COOSYS in a VOTable, columns ``designation`` and ``ref_epoch``).
 
     Returns
     -------
