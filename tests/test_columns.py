@@ -27,6 +27,7 @@ from decocc_vo.columns import (
     registry_names,
     release_name,
     standard_errors,
+    state_release,
     usable_rows,
 )
 from decocc_vo.columns._services import VIZIER_DR2, VIZIER_DR3, VIZIER_EDR3
@@ -565,3 +566,19 @@ def test_a_unit_of_the_users_own_converts():
     stars = table(4)
     stars["pmra"].unit = u.def_unit("tick", 2 * u.mas / u.yr)
     np.testing.assert_allclose(conform(stars)["pmra"], 2 * np.asarray(stars["pmra"]))
+
+
+@pytest.mark.parametrize(
+    ("meta", "stated"),
+    [
+        ({"RELEASE": "DR2", "REFEPOCH": "J2015.5"}, ("Gaia DR2", "gaia_dr2", 2015.5)),
+        ({"release_key": "unknown", "release": "Gaia DR2"}, ("Gaia DR2", "gaia_dr2", 2015.5)),
+        ({"release_key": "unknown", "release": "unknown"}, ("Gaia EDR3", "gaia_edr3", 2016.0)),  # as designated
+        ({"release": "My survey 7", "ref_epoch": 2003}, ("My survey 7", "unknown", 2003.0)),
+    ],
+)
+def test_what_a_file_states_is_said_in_one_way(meta, stated):
+    stars = Table({"designation": ["Gaia EDR3 1"]}, meta=meta)
+    state_release(stars)
+    assert tuple(stars.meta[key] for key in ("release", "release_key", "ref_epoch")) == stated
+    assert not [key for key in stars.meta if key.isupper()]

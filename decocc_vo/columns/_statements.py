@@ -87,13 +87,13 @@ def state_release(stars, release=None):
     """
     keys = [key for key in stars.meta if str(key).lower() in STATEMENTS]
     stated = {key.lower(): stars.meta.pop(key) for key in reversed(keys)}  # the first of two spellings counts
-    text = str(stated.get("release_key", stated.get("release", ""))).strip()
-    if release is None and text:
-        try:
-            release = get_release(text)
-        except InputError:
-            log.info("the release that is stated, %r, is not one of %s", text, ", ".join(RELEASES))
-    if release is None and not text:
+    names = [str(stated.get(key, "")).strip() for key in ("release_key", "release")]
+    names = [name for name in names if name not in ("", "unknown")]
+    if release is None:
+        release = next((get_release(name) for name in names if _is_known(name)), None)
+        if release is None and names:
+            log.info("the release that is stated, %r, is not one of %s", names[0], ", ".join(RELEASES))
+    if release is None and not names:
         release = designated_release(stars)
     epoch = julian_year(stated.get("ref_epoch", stated.get("refepoch")))
     if epoch is None and "ref_epoch" in stars.colnames:
