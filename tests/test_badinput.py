@@ -57,7 +57,7 @@ def words(stars):
 
 
 def floating_ids(stars):
-    stars["source_id"] = stars["source_id"].astype(float)
+    stars["source_id"] = stars["source_id"].astype(float) + 2.0**60
 
 
 # What spoils a table, and what the error says.

@@ -318,7 +318,9 @@ class TestMistakes:
     @pytest.mark.parametrize("name", ["stars", "stars.txt", "stars.gz", "stars.parquet.gz", "stars.pkl", ".fits"])
     def test_ending(self, tmp_path, name):
         (tmp_path / name).write_text("ra,dec\n1,2\n")
-        with pytest.raises(InputError, match=r"'path' .* use one of \.fits, .*\.vot, .*\.ecsv, \.csv, \.parquet"):
+        with pytest.raises(
+            InputError, match=r"'path' .* use one of \.fits, .*\.vot, .*\.ecsv, \.csv, \.tsv, \.parquet"
+        ):
             read_stars(tmp_path / name)
 
     def test_no_path(self):
@@ -546,3 +548,26 @@ def test_views_of_text_in_parquet(tmp_path):
     )
     back = read_stars(tmp_path / "a.parquet")
     assert back["name"].tolist() == ["x", None]
+
+
+def test_the_tables_of_vizier(tmp_path):
+    """Comments, names, a line of units, one of dashes, and a comment at the end."""
+    path = tmp_path / "asu.tsv"
+    path.write_text(
+        "#\n#   VizieR\n\nRA_ICRS\tDE_ICRS\tSource\tPlx\tpmRA\tpmDE\ndeg\tdeg\t \tmas\tmas/yr\tmas/yr\n"
+        "-------\t-------\t---\t---\t---\t---\n1.5\t2.5\t123456789012345678\t1.0\t \t3.0\n1.6\t2.6\t2\t1.1\t2.1\t3.1\n"
+        "\n#END#\n"
+    )
+    stars = conform(read_stars(path))
+    assert stars["source_id"].tolist() == [123456789012345678, 2]
+    assert stars["pmra"].tolist() == [None, 2.1]
+    assert read_stars(path)["Plx"].unit == "mas"
+
+
+def test_names_in_a_comment(tmp_path):
+    path = tmp_path / "stars.csv"
+    path.write_text("# made by hand\n# source_id, ra, dec\n1,2.0,3.0\n4,5.0,6.0\n")
+    assert read_stars(path).colnames == ["source_id", "ra", "dec"]
+    assert len(read_stars(path)) == 2
+    path.write_text("# one, two\nra,dec\n2.0,3.0\n")
+    assert read_stars(path).colnames == ["ra", "dec"]

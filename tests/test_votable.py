@@ -588,3 +588,35 @@ def test_a_link_stays_one_and_a_file_keeps_its_mode(tmp_path, ending):
 def test_empty_text_is_null_where_the_format_knows_no_other(tmp_path, ending, masked):
     write_table(Table({"a": ["", "x"]}), tmp_path / f"a.{ending}")
     assert np.ma.getmaskarray(read_table(tmp_path / f"a.{ending}")["a"]).tolist() == [masked, False]
+
+
+def test_hours_are_degrees_in_a_votable(tmp_path):
+    """Readers that take "15deg" for degrees would put the stars elsewhere."""
+    stars = Table({"ra": [1.5, 2.0], "dec": [3.0, 4.0]})
+    stars["ra"].unit = u.hourangle
+    write_votable(stars, tmp_path / "stars.vot")
+    assert 'unit="15deg"' not in (tmp_path / "stars.vot").read_text()
+    read = read_table(tmp_path / "stars.vot")
+    assert (read["ra"].tolist(), read["ra"].unit) == ([22.5, 30.0], u.deg)
+    assert stars["ra"].unit == u.hourangle
+
+
+def test_magnitudes_of_a_system_are_magnitudes_to_other_programs(tmp_path):
+    stars = Table({"phot_g_mean_mag": [1.5]})
+    stars["phot_g_mean_mag"].unit = u.Unit("mag(AB)")
+    write_votable(stars, tmp_path / "stars.vot")
+    assert 'unit="mag"' in (tmp_path / "stars.vot").read_text()
+    assert read_table(tmp_path / "stars.vot")["phot_g_mean_mag"].unit == u.Unit("mag(AB)")
+
+
+def test_fits_has_no_comments_and_names_of_ascii_only(tmp_path):
+    """STIL makes an array of text of comments, which astropy cannot read in a VOTable."""
+    stars = Table({"ra": [1.5], "text": ["x"]})
+    stars["text"].description, stars["text"].meta = "Größe", {"ucd": "meta.note", "own": [1, 2]}
+    write_table(stars, tmp_path / "stars.fits")
+    assert "COMMENT" not in fits.getheader(tmp_path / "stars.fits", 1)
+    read = read_table(tmp_path / "stars.fits")
+    assert (read["text"].description, read["text"].meta) == ("Größe", {"ucd": "meta.note", "own": [1, 2]})
+    stars["ra"].name = "µ"
+    with pytest.raises(InputError, match="'table' has a column 'µ', and FITS knows only ASCII"):
+        write_table(stars, tmp_path / "stars.fits")

@@ -73,7 +73,7 @@ def _as_written(stars, header):
     """Undo what `~decocc_vo.votable.write_table` had to do to meta and columns, by its notes in the header."""
     stars.meta = _from_cards(header, "INFO")
     notes = _from_cards(header, "CNOTE")
-    for name in stars.colnames:
+    for i, name in enumerate(stars.colnames, start=1):
         note, column = notes.get(name, {}), stars[name]
         dtype = note.get("dtype")
         if column.dtype.kind in "SU" and not str(dtype).startswith("S"):
@@ -88,6 +88,10 @@ def _as_written(stars, header):
             column = column.astype(dtype)
         if "unit" in note:
             column.unit = u.Unit(note["unit"], parse_strict="silent")
+        ucd = {"ucd": header[f"TUCD{i}"]} if f"TUCD{i}" in header else {}
+        column.meta = {**ucd, **note.get("meta", {})}
+        column.description = note.get("description", header.get(f"TCOMM{i}"))
+        column.format = note.get("format")
         stars[name] = column
     return stars
 

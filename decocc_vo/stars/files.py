@@ -5,7 +5,9 @@ import gzip
 import logging
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
+import astropy.units as u
 import numpy as np
 from astropy.table import Table
 
@@ -36,6 +38,7 @@ ENDINGS = {
     ".xml": "VOTable",
     ".ecsv": "ECSV",
     ".csv": "CSV",
+    ".tsv": "CSV",
     ".parquet": "Parquet",
     ".parq": "Parquet",
 }
@@ -218,15 +221,18 @@ def _read_ecsv(path):
 
 
 def _read_csv(path):
-    comments, separator = _csv_dialect(path)
-    raw = _arrow_of_csv(path, comments, separator, "utf-8")
+    layout = _csv_layout(path)
+    raw = _arrow_of_csv(path, layout, "utf-8")
     if raw.num_columns < 2:
         msg = f"{path.name!r} is no CSV file: its first line must hold the columns' names, separated by commas"
         raise ServiceError(msg)
     if not _is_utf8(raw):
         log.warning("%s is not in UTF-8; its text is read as Latin-1", path.name)
-        raw = _arrow_of_csv(path, comments, separator, "latin-1")
-    return _from_arrow(raw)
+        raw = _arrow_of_csv(path, layout, "latin-1")
+    stars = _from_arrow(raw)
+    for name, unit in zip(stars.colnames, layout.units, strict=False):
+        stars[name].unit = u.Unit(unit.strip(), parse_strict="silent") if unit.strip(" -") else None
+    return stars
 
 
 def _is_utf8(raw):
@@ -239,29 +245,63 @@ def _is_utf8(raw):
         return False
 
 
-def _arrow_of_csv(path, comments, separator, encoding):
+class _CsvLayout(NamedTuple):
+    """Lines before the columns' names, the names where they are one of these, the separator, and a line of units."""
+
+    skipped: int
+    names: list[str] | None
+    separator: str
+    units: list[str]
+
+
+def _arrow_of_csv(path, layout, encoding):
     from pyarrow import csv
 
+    below = 2 if layout.units else 0
     return csv.read_csv(
         path,
-        read_options=csv.ReadOptions(skip_rows=comments, encoding=encoding),
-        parse_options=csv.ParseOptions(delimiter=separator),
+        read_options=csv.ReadOptions(
+            skip_rows=layout.skipped, column_names=layout.names, skip_rows_after_names=below, encoding=encoding
+        ),
+        parse_options=csv.ParseOptions(
+            delimiter=layout.separator,
+            invalid_row_handler=lambda row: "skip" if row.text.startswith("#") else "error",  # as VizieR ends its own
+        ),
         convert_options=csv.ConvertOptions(
             null_values=(*_NULLS, *(f" {null}" for null in _NULLS)), strings_can_be_null=True
         ),
     )
 
 
-def _csv_dialect(path):
-    """How many lines of comment stand before the columns' names, and what separates these."""
-    comments = 0
+def _csv_layout(path):
+    """
+    What stands in the lines before the stars.
+
+    Comments, the last of which may be the columns' names where the next line has numbers; and in VizieR's files lines
+    of units and of dashes below the names.
+    """
+    comments, told = 0, ""
     with path.open("rb") as file, gzip.open(file) if path.suffix.lower() == ".gz" else file as lines:
-        for line in lines:
-            if not line.removeprefix(codecs.BOM_UTF8).startswith(b"#"):
+        for raw in lines:
+            line = raw.removeprefix(codecs.BOM_UTF8).decode("latin-1").strip("\r\n")
+            if line.strip() and not line.startswith("#"):
                 break
-            comments += 1
-    separators = [c for c in ",;\t" if c.encode() in line]
-    return comments, separators[0] if separators else ","
+            comments, told = comments + 1, line
+        below = [next(lines, b"").decode("latin-1").strip("\r\n") for _ in range(2)]
+    separator = next((c for c in ",;\t" if c in line), ",")
+    names = [name.strip() for name in told.lstrip("# ").split(separator)]
+    if told.startswith("#") and 1 < len(names) == len(line.split(separator)) and _is_number(line.split(separator)[0]):
+        return _CsvLayout(comments, names, separator, [])
+    dashed = below[1] and not below[1].strip("- \t,;")
+    return _CsvLayout(comments, None, separator, below[0].split(separator) if dashed else [])
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_parquet(path):

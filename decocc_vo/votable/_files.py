@@ -11,7 +11,7 @@ from astropy.table import Column, MaskedColumn, Table
 
 from .. import __version__
 from ..columns import COLUMNS, describe, registry_names
-from ..columns._fits import column_attributes, read_fits
+from ..columns._fits import read_fits
 from ..columns._provenance import flatten, is_plain, unflatten
 from ..exceptions import InputError, ServiceError
 from ._atomic import atomic_path
@@ -141,22 +141,26 @@ _FITS_LARGER = {"i1": "i2", "f2": "f4"}
 
 
 def _write_fits(stars, path):
-    meta, notes = dict(stars.meta), {}
-    stars.meta = {}
+    meta, columns, notes, told = dict(stars.meta), [], {}, []
     for name in stars.colnames:
-        stars[name], note = _fits_column(stars[name])
+        if not is_plain(name, ascii_only=True):
+            msg = f"'table' has a column {name!r}, and FITS knows only ASCII in names; rename it, or write a .vot"
+            raise InputError(msg)
+        told.append({"TUCD": stars[name].meta.get("ucd"), "TCOMM": stars[name].description})
+        column, note = _fits_column(stars[name])
+        columns.append(column)
         if note:
             notes[name] = note
     buffer = io.BytesIO()
-    stars.write(buffer, format="fits")
+    Table(columns).write(buffer, format="fits")
     buffer.seek(0)
     with fits.open(buffer) as hdus:
         header = hdus[1].header
         header["EXTNAME"] = "STARS"
         header["ORIGIN"] = f"decocc_vo {__version__}"
         header["RADESYS"] = "ICRS"
-        for i, column in enumerate(stars.itercols(), start=1):
-            for key, text in (("TUCD", column.meta.get("ucd")), ("TCOMM", column.description)):
+        for i, texts in enumerate(told, start=1):
+            for key, text in texts.items():
                 if isinstance(text, str):
                     header[f"{key}{i}"] = "".join(c if " " <= c <= "~" else "?" for c in text)
         for key, name in (("RELEASE", "release"), ("REFEPOCH", "ref_epoch")):
@@ -176,7 +180,7 @@ def _fits_column(column):
     if unit is not None and not is_spelt(unit, "fits"):
         note["unit"], unit = unit.to_string(), None
     mask = np.ma.getmaskarray(column)
-    values = np.ma.getdata(np.ma.asarray(column))
+    values = np.asarray(np.ma.getdata(np.ma.asarray(column)))  # a Column would bring its description with it
     dtype = values.dtype
     code = "i2" if dtype.kind == "b" and mask.any() else _FITS_LARGER.get(dtype.str[1:])
     if code is not None:
@@ -192,11 +196,23 @@ def _fits_column(column):
         # FITS knows printable ASCII only.
         note["escaped"] = True
         values = np.strings.encode(values, "unicode_escape")
-    kwargs = column_attributes(column) | {"unit": unit}
+    # In the header, for what astropy would make of them there, STIL cannot write as a VOTable that can be read.
+    own = dict(column.meta)
+    if _is_card(own.get("ucd")):
+        del own["ucd"]  # it stands in TUCDn
+    if column.description and not _is_card(column.description):
+        note["description"] = column.description
+    note |= {key: item for key, item in (("meta", own), ("format", column.format)) if item}
+    kwargs = {"name": column.name, "unit": unit}
     if not mask.any():
         return Column(values, **kwargs), note
     fill_value = _unused(values[~mask]) if values.dtype.kind in "iu" else None
     return MaskedColumn(values, mask=mask, fill_value=fill_value, **kwargs), note
+
+
+def _is_card(text):
+    """Whether a FITS header can hold a text as it is."""
+    return isinstance(text, str) and is_plain(text, ascii_only=True) and text == text.strip() != ""
 
 
 def _unused(values):

@@ -10,7 +10,7 @@ from astropy.table.serialize import represent_mixins_as_columns
 from astropy.utils.xml.check import fix_id
 
 from .. import __version__
-from ..columns import COLUMNS, RELEASES, julian_year, registry_names
+from ..columns import COLUMNS, julian_year, registry_names, stated_release
 from ..columns._provenance import flatten, is_plain
 from ..exceptions import InputError
 from ._atomic import atomic_path
@@ -70,7 +70,7 @@ def to_votable(table):
     document.infos[0].content = "Written by decocc_vo; an INFO below is text, or JSON where it reads as JSON"
     resource = tree.Resource(type="results")
     document.resources.append(resource)
-    epoch = _epoch(stars.meta)
+    epoch = _epoch(stars)
     frame = tree.CooSys(
         ID=_COOSYS,
         system="ICRS",
@@ -89,6 +89,8 @@ def to_votable(table):
     element.description = f"Stars of {release}" if isinstance(release, str) and is_plain(release) else "Stars"
     used, notes, data = {_COOSYS}, {}, {}
     for name in stars.colnames:
+        if stars[name].unit == u.hourangle:  # "15deg" in a VOTable, which readers take for degrees
+            stars[name] = _in_degrees(stars[name])
         values, note = _storable(stars[name])
         field, more = _field(document, stars[name], values, used, meaning.get(name))
         element.fields.append(field)
@@ -150,12 +152,12 @@ def _info(name, text):
     return info
 
 
-def _epoch(meta):
+def _epoch(stars):
     """Epoch of the positions, as the table says or as its release has."""
     for key in ("ref_epoch", "REFEPOCH"):
-        if (year := julian_year(meta.get(key))) is not None:
+        if (year := julian_year(stars.meta.get(key))) is not None:
             return year
-    release = RELEASES.get(str(meta.get("release_key")))
+    release = stated_release(stars)
     return None if release is None else release.ref_epoch
 
 
@@ -171,6 +173,13 @@ def plain_table(table):
     plain = represent_mixins_as_columns(Table(table, copy=False))
     plain.meta.pop("__serialized_columns__", None)
     return plain
+
+
+def _in_degrees(column):
+    column = column.copy()
+    column[:] = 15.0 * column
+    column.unit = u.deg
+    return column
 
 
 def _storable(column):
@@ -244,7 +253,7 @@ def _field(document, column, values, used, meaning):
         unit = registry.unit
     if unit is not None and not is_spelt(unit, "vounit"):
         note["unit"] = unit.to_string()
-        unit = None
+        unit = registry.unit if registry and registry.unit == u.mag and isinstance(unit, u.MagUnit) else None
     attributes = {}
     for key in ("utype", "xtype"):
         if isinstance(own.get(key), str) and own[key] and is_plain(own[key]):
