@@ -525,6 +525,15 @@ def test_a_release_is_stated_wherever_it_is_known(meta):
     assert np.all(parallax_zero_point(conform(stars)) < 0)
 
 
+def test_the_zero_point_without_magnitudes_is_that_of_bright_members():
+    """Those that a cluster's mean parallax comes from."""
+    bright = conform(table(4, phot_g_mean_mag=[16.0] * 4))
+    none = conform(table(4))
+    for stars in (bright, none):
+        stars.meta["release"] = "Gaia DR3"
+    np.testing.assert_allclose(parallax_zero_point(none), parallax_zero_point(bright))
+
+
 def test_two_releases_are_refused():
     stars = table(4)
     stars.meta |= {"release_key": "gaia_dr3", "release": "Gaia DR2"}

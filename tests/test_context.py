@@ -192,6 +192,9 @@ def test_a_star_without_colour_says_so(stars, found):
     np.testing.assert_array_equal(column(features, "colour_known"), known)
     assert np.all(column(features, "colour_ratio")[~known] == 0)
     assert (~known).sum() == 5
+    # Nor is its magnitude used: in training both are hidden, or none.
+    np.testing.assert_array_equal(features[~known], without_photometry(features[~known]))
+    assert np.any(column(features, "magnitude_offset")[known] != 0)
 
 
 def test_thinned_neighbours_are_scaled_up(found, monkeypatch):

@@ -162,6 +162,7 @@ def test_errors_of_means_of_few_stars():
 def test_values_that_are_all_the_same():
     table = draw(8, seed=3)
     table["pmra"] = 5.0
+    table["ra"], table["dec"] = CENTER
     row = characterised(table)
     assert row["pmra"] == pytest.approx(5.0)
     assert row["pmra_dispersion"] < 1e-3 * row["pmra_error"]
@@ -440,3 +441,19 @@ def test_a_release_that_is_not_stated_is_told(caplog):
 
 def test_a_result_is_one_line():
     assert repr(assembled(draw(20, seed=25), np.ones(20))) == "<Membership of 20 stars: It ended.>"
+
+
+def test_a_cut_in_parallax_at_the_cluster_is_told(caplog):
+    """Of nothing but members of one distance the mean is right, and nobody knows that they are all."""
+    table = draw(60, seed=29, error=0.5)
+    table.meta["release"] = "Gaia DR3"
+    field = draw(60, seed=30, error=0.5)
+    field["parallax"] = np.linspace(0, 10, 60)
+    both = vstack([table, field], metadata_conflicts="silent")
+    both["source_id"] = np.arange(120)
+    assembled(both, np.repeat([1.0, 0.0], 60))
+    assert not caplog.text
+    kept = both["parallax"] > 7.0
+    assembled(both[kept], np.repeat([1.0, 0.0], 60)[kept])
+    assert "no parallax is below 7" in caplog.text
+    assert "within 3 errors of the cluster's own" in caplog.text

@@ -13,7 +13,7 @@ from decocc_vo.embedding import detection
 from decocc_vo.embedding import search as search_module
 from decocc_vo.embedding.detection import Embedding, evidence, fit_peak
 from decocc_vo.embedding.features import observables
-from decocc_vo.embedding.search import _nearest_first, search_clusters
+from decocc_vo.embedding.search import _nearest_first, _shared, search_clusters
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, shuffle_positions, simulate_field
 
 REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 30 * u.arcmin)
@@ -120,6 +120,30 @@ def test_two_clusters_nearest_to_the_centre_first(both):
     assert first.significance < second.significance  # the one aside has more stars: the order is by place
     assert f1(found.group == 0, truth == 0) > 0.9
     assert f1(found.group == 1, truth == 1) > 0.9
+
+
+def test_a_star_of_two_clusters_is_shared(field):
+    """Of nearly one motion, behind one another: each was fitted against the field alone."""
+    near = SimulatedCluster(n_members=150, pmra=-3.0, pmdec=2.0, parallax=0.6, radius=4.0)
+    behind = SimulatedCluster(n_members=150, pmra=-2.85, pmdec=2.1, parallax=0.3, radius=4.0, xi=1.0)
+    stars, truth = plant(field, near, behind)
+    found = search(stars)
+    probabilities = np.array([c.probability for c in found.candidates if c.accepted])
+    assert len(probabilities) == 2
+    assert probabilities.sum(axis=0).max() <= 1 + 1e-6
+    assert abs(probabilities.sum() / np.sum(truth >= 0) - 1) < 0.1
+
+
+def test_what_clusters_share():
+    """By their odds against the field; of two that were fitted together that is done already."""
+    logits = np.arange(3.0).reshape(3, 1)
+    one, two, three = (SimpleNamespace(rival=None, scores=SimpleNamespace(logit=logit)) for logit in logits)
+    answers = [(np.array([0.5]), np.zeros(1)), (np.array([0.5]), np.zeros(1)), (np.array([0.8]), np.zeros(1))]
+    np.testing.assert_allclose([p[0] for p, _ in _shared(answers, [one, two, three])], [1 / 7, 1 / 7, 4 / 7])
+    one.rival, two.rival = two.scores.logit, one.scores.logit
+    np.testing.assert_allclose([p[0] for p, _ in _shared(answers, [one, two, three])], [1 / 6, 1 / 6, 4 / 7])
+    np.testing.assert_allclose([p[0] for p, _ in _shared(answers[:2], [one, two])], [0.5, 0.5])
+    np.testing.assert_allclose(_shared(answers[:1], [three])[0][0], 0.5)
 
 
 def test_a_group_that_is_everywhere_is_not_the_nearest(monkeypatch):

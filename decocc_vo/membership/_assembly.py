@@ -15,8 +15,10 @@ from ..columns import (
     RESULTS,
     SIMULATED,
     describe,
+    floats,
     registry_names,
     release_name,
+    standard_errors,
     stated_release,
     unused_name,
     usable_rows,
@@ -26,6 +28,7 @@ from ._summary import characterise, summary_table
 
 log = logging.getLogger(__name__)
 
+_CUT = 3  # errors: a cut nearer to the cluster's parallax moves the mean by 0.5 % and more
 _MANY = 0.01  # of the rows: so many repeated stars are no accident of a join
 
 
@@ -125,6 +128,8 @@ def assemble(
         )
         for c in candidates
     ]
+    if accepted:
+        _tell_of_a_cut(stars[used], accepted[0].probability)
     if not calibrated:
         rows = [row | {"purity": np.nan, "completeness": np.nan} for row in rows]
     listed = summary_table(rows)
@@ -158,6 +163,21 @@ def assemble(
     result.meta["decocc"] = provenance
     summary = summary_table([row for row, c in zip(rows, candidates, strict=True) if c.accepted][:1])
     return Membership(result, summary, listed, {**provenance, **(diagnostics or {})})
+
+
+def _tell_of_a_cut(stars, probability):
+    """Warn of a table that was cut in parallax where the cluster's own begin: their mean is too large."""
+    member = np.float32(probability) >= MEMBER
+    if not member.any():
+        return
+    parallax, least = floats(stars["parallax"]), np.min(floats(stars["parallax"]))
+    if np.median(parallax[member]) - least < _CUT * np.nanmedian(standard_errors(stars)[member, 2]):
+        log.warning(
+            "no parallax is below %.3g mas, within %g errors of the cluster's own: if the table was cut there, the "
+            "mean parallax is too large, and the distance too small",
+            least,
+            _CUT,
+        )
 
 
 def _not_used(stars, used):
