@@ -192,9 +192,16 @@ def test_a_star_without_colour_says_so(stars, found):
     np.testing.assert_array_equal(column(features, "colour_known"), known)
     assert np.all(column(features, "colour_ratio")[~known] == 0)
     assert (~known).sum() == 5
-    # Nor is its magnitude used: in training both are hidden, or none.
-    np.testing.assert_array_equal(features[~known], without_photometry(features[~known]))
-    assert np.any(column(features, "magnitude_offset")[known] != 0)
+    assert np.all(column(features, "magnitude_offset")[~known] != 0)
+
+
+def test_where_hardly_a_star_has_a_colour_magnitudes_say_nothing(stars, found):
+    some = stars.copy()
+    _, fit, near, _ = found
+    some["bp_rp"].mask[near[12:]] = True
+    _, features = context_features(fit, observables(some, REGION))
+    np.testing.assert_array_equal(features[12:], without_photometry(features[12:]))
+    assert np.any(features[:12] != without_photometry(features[:12]))
 
 
 def test_thinned_neighbours_are_scaled_up(found, monkeypatch):

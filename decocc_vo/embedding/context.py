@@ -195,9 +195,11 @@ def context_features(fit, obs, seed=0):
     }
     columns = [np.broadcast_to(values[name], len(near)) for name in FEATURES]
     features = np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=20.0, neginf=-20.0)
-    # The networks learn from stars of which both are hidden: a magnitude without a colour would speak against a star.
-    blind = colour_known == 0
-    features[blind] = without_photometry(features[blind])
+    if 2 * colour_known.sum() < len(near):
+        # Among stars that have colours one without speaks against it, as it does to those who make lists. Where hardly
+        # a star has one, those without are as if neither colour nor magnitude were known, which the networks know, too.
+        blind = colour_known == 0
+        features[blind] = without_photometry(features[blind])
     return near, features
 
 
