@@ -2,10 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from decocc_vo.embedding.autoencoder import bucket_size, encode, new_autoencoder, pad_rows, reconstruct
+from decocc_vo.embedding.autoencoder import encode, new_autoencoder, reconstruct
 
 WIDTHS = (4, 50, 50, 60, 7)
 
@@ -61,21 +59,3 @@ def test_two_networks_of_one_shape_share_compiled_programs():
     first, second = (new_autoencoder(WIDTHS, jax.random.key(k))[0] for k in (0, 1))
     assert first == second
     assert hash(first) == hash(second)
-
-
-@given(st.integers(1, 3_000_000), st.sampled_from([32, 128, 500]))
-def test_buckets_hold_the_stars_in_whole_batches_with_little_padding(n, multiple):
-    size = bucket_size(n, multiple=multiple)
-    assert size >= n
-    assert size % multiple == 0
-    assert size <= max(1024, 1.25 * n) + multiple
-
-
-def test_there_are_few_buckets():
-    assert len({bucket_size(n) for n in range(1, 100_000, 50)}) < 30
-
-
-def test_padding_adds_rows_of_zeros():
-    padded = pad_rows(np.ones((3, 2)), 5)
-    np.testing.assert_array_equal(padded, [[1, 1], [1, 1], [1, 1], [0, 0], [0, 0]])
-    np.testing.assert_array_equal(pad_rows([1, 2], 3), [1, 2, 0])

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from decocc_vo.embedding.autoencoder import bucket_size, encode, new_autoencoder, pad_rows, reconstruct
+from decocc_vo.embedding.autoencoder import encode, new_autoencoder, reconstruct
 from decocc_vo.embedding.clustering import label_change, student_t_assignment, target_distribution
+from decocc_vo.embedding.padding import bucket_size, pad
 from decocc_vo.embedding.training import StopReason, cluster, pretrain, shuffled_rows, stop_reason
 
 BATCH = 32
@@ -32,7 +33,7 @@ def _blobs(n=300, seed=0):
 
 
 def _padded(x, size):
-    return jnp.asarray(pad_rows(x, size), jnp.float32), jnp.asarray(pad_rows(np.ones(len(x)), size), jnp.float32)
+    return jnp.asarray(pad(x, size), jnp.float32), jnp.asarray(pad(np.ones(len(x)), size), jnp.float32)
 
 
 @partial(jax.jit, static_argnames="graphdef")

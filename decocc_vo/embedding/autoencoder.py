@@ -8,10 +8,9 @@ the cost of walking the module at every step and lets the whole run be one compi
 from itertools import pairwise
 
 import jax
-import numpy as np
 from flax import nnx
 
-__all__ = ["Autoencoder", "bucket_size", "encode", "encode_jit", "new_autoencoder", "pad_rows", "reconstruct"]
+__all__ = ["Autoencoder", "encode", "encode_jit", "new_autoencoder", "reconstruct"]
 
 
 def _dense(widths, rngs):
@@ -95,28 +94,3 @@ def reconstruct(graphdef, params, x):
 
 
 encode_jit = jax.jit(encode, static_argnames="graphdef")
-
-
-def bucket_size(n, *, multiple=128, ratio=1.25, smallest=1024):
-    """
-    Rows a table of ``n`` stars is padded to, so that tables of similar size share one compiled program.
-
-    The sizes grow by ``ratio`` from ``smallest`` and are whole numbers of batches of ``multiple`` rows: from
-    ``smallest`` on about a fifth of the rows is padding at most, where powers of two would make it half.
-
-    Examples
-    --------
-    >>> from decocc_vo.embedding.autoencoder import bucket_size
-    >>> bucket_size(900), bucket_size(17_000), bucket_size(18_000)
-    (1024, 18688, 18688)
-    """
-    size = smallest
-    while size < n:
-        size *= ratio
-    return int(-(-size // multiple) * multiple)
-
-
-def pad_rows(values, size):
-    """Pad an array of shape (n, ...) with rows of zeros to shape (size, ...)."""
-    values = np.asarray(values)
-    return np.pad(values, [(0, size - len(values))] + [(0, 0)] * (values.ndim - 1))

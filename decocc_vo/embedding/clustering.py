@@ -2,7 +2,7 @@
 The clustering layer of Deep Embedded Clustering: soft assignment, target distribution and divergence.
 
 Pure functions of `jax.Array`. Every one takes a ``weight`` a star, 1 for a star and 0 for the padding that fills
-an array up to its bucket (`~decocc_vo.embedding.autoencoder.bucket_size`), so that padding changes nothing.
+an array up to its bucket (`~decocc_vo.embedding.padding.bucket_size`), so that padding changes nothing.
 
 References
 ----------

@@ -23,7 +23,8 @@ import numpy as np
 
 from .. import _groups
 from ..exceptions import InputError
-from .autoencoder import bucket_size, encode_jit, new_autoencoder, pad_rows
+from .autoencoder import encode_jit, new_autoencoder
+from .padding import bucket_size, pad
 from .training import StopReason, cluster, pretrain, stop_reason
 
 __all__ = ["ThesisGroups", "run_thesis"]
@@ -200,8 +201,8 @@ def run_thesis(
     k = int(n_clusters or max(scores, key=scores.get))
 
     size = bucket_size(len(features), multiple=batch_size)
-    x = jnp.asarray(pad_rows(features, size), jnp.float32)
-    weight = jnp.asarray(pad_rows(np.ones(len(features)), size), jnp.float32)
+    x = jnp.asarray(pad(features, size), jnp.float32)
+    weight = jnp.asarray(pad(np.ones(len(features)), size), jnp.float32)
     key = jax.random.key(seed)
     graphdef, params = new_autoencoder((features.shape[1], 50, 50, width, k), jax.random.fold_in(key, _WEIGHTS))
     descent = {"learning_rate": learning_rate, "momentum": momentum, "batch_size": batch_size}
@@ -226,7 +227,7 @@ def run_thesis(
         graphdef,
         pretrained.params,
         jnp.asarray(centers, jnp.float32),
-        jnp.asarray(pad_rows(labels, size), jnp.int32),
+        jnp.asarray(pad(labels, size), jnp.int32),
         x,
         weight,
         jax.random.fold_in(key, _CLUSTER),

@@ -103,7 +103,7 @@ def _all_finite(tree):
 
 def _check_batches(x, batch_size):
     if x.shape[0] % batch_size:
-        msg = f"'x' has {x.shape[0]} rows, which is no multiple of the batch size {batch_size}; pad it with pad_rows"
+        msg = f"'x' has {x.shape[0]} rows, which is no multiple of the batch size {batch_size}; pad it with pad"
         raise ValueError(msg)
 
 
