@@ -148,19 +148,32 @@ def fit_candidates(obs, embedding, peaks, seed, threshold):
         Different ones, best first.
     """
     fits = [fit_peak(embedding, p.x, p.xy / obs.footprint, p.count, seed) for p in peaks]
-    fits = _different(sorted(fits, key=significance, reverse=True))
-    fits = [
-        straighten(refine(f, seed), obs, seed) if significance(f) >= threshold - _SHORT else refine(f, seed)
-        for number, f in enumerate(fits)
-        if number < _LISTED or significance(f) >= threshold - _SHORT
-    ]
-    fits = _different(sorted(fits, key=significance, reverse=True))
-    fits = [
-        part
-        for f in fits
-        for part in ((f,) if significance(f) < threshold or f.perspective else separate(f, threshold, _FEWEST, seed))
-    ]
+    fits = _different(_ranked(fits))
+    looked_at = [f for number, f in enumerate(fits) if number < _LISTED or _is_promising(f, threshold)]
+    fits = _different(_ranked(_with_all_stars(f, obs, seed, threshold) for f in looked_at))
+    return _ranked(part for f in fits for part in _one_or_two(f, threshold, seed))
+
+
+def _ranked(fits):
     return sorted(fits, key=significance, reverse=True)
+
+
+def _is_promising(fit, threshold):
+    """Whether a fit to some of the stars may reach the threshold with all."""
+    return significance(fit) >= threshold - _SHORT
+
+
+def _with_all_stars(fit, obs, seed, threshold):
+    """The fit to all stars, without perspective where there may be a cluster."""
+    whole = refine(fit, seed)
+    return straighten(whole, obs, seed) if _is_promising(fit, threshold) else whole
+
+
+def _one_or_two(fit, threshold, seed):
+    """The fit, or in its place those of two clusters of one motion and distance."""
+    if significance(fit) < threshold or fit.perspective:
+        return (fit,)
+    return separate(fit, threshold, _FEWEST, seed)
 
 
 def _members(fit):
