@@ -298,6 +298,15 @@ def test_whatever_happens_is_a_line_and_a_code(error, code, message, monkeypatch
     assert len(captured.err.splitlines()) <= 2
 
 
+@pytest.mark.parametrize("platforms", ["cuda", None])
+def test_a_device_that_is_not_there_is_named(platforms, monkeypatch, capsys):
+    """JAX ends with an assertion that says nothing."""
+    monkeypatch.setattr("decocc_vo.cli._run.make_method", lambda *args: Broken(AssertionError()))
+    monkeypatch.setenv("JAX_PLATFORMS", platforms or "")
+    assert main([*HYADES, "--quiet", "--method", "kmeans"]) == 3
+    assert ("JAX_PLATFORMS is 'cuda': unset it" in capsys.readouterr().err) == (platforms is not None)
+
+
 def test_debug_shows_the_traceback(monkeypatch, capsys):
     monkeypatch.setattr("decocc_vo.cli._run.make_method", lambda *args: Broken(ZeroDivisionError()))
     assert main([*HYADES, "--debug", "--method", "kmeans"]) == 3

@@ -105,6 +105,8 @@ def main(args=None):
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             hint = "this is a bug in decocc_vo: run again with --debug, and report what it prints with the command"
+            if os.environ.get("JAX_PLATFORMS"):  # JAX does not say that there is no such device
+                hint = f"JAX_PLATFORMS is {os.environ['JAX_PLATFORMS']!r}: unset it, and try again; else {hint}"
             return _failed(options, f"{reason}\n{hint}", FAILED)
 
 
