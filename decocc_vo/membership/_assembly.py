@@ -28,7 +28,7 @@ from ._summary import characterise, summary_table
 
 log = logging.getLogger(__name__)
 
-_CUT = 3  # errors: a cut nearer to the cluster's parallax moves the mean by 0.5 % and more
+_CUT = 3  # stars: below the least of a whole sample one is to be expected, and so many by a chance of 5 %
 _MANY = 0.01  # of the rows: so many repeated stars are no accident of a join
 
 
@@ -167,16 +167,20 @@ def assemble(
 
 def _tell_of_a_cut(stars, probability):
     """Warn of a table that was cut in parallax where the cluster's own begin: their mean is too large."""
+    from scipy.special import ndtr
+
     member = np.float32(probability) >= MEMBER
     if not member.any():
         return
-    parallax, least = floats(stars["parallax"]), np.min(floats(stars["parallax"]))
-    if np.median(parallax[member]) - least < _CUT * np.nanmedian(standard_errors(stars)[member, 2]):
+    parallax, error = floats(stars["parallax"]), standard_errors(stars)[member, 2]
+    least = np.min(parallax)
+    below = float(np.nansum(ndtr((least - np.median(parallax[member])) / error)))
+    if below > _CUT:
         log.warning(
-            "no parallax is below %.3g mas, within %g errors of the cluster's own: if the table was cut there, the "
-            "mean parallax is too large, and the distance too small",
+            "no parallax is below %.3g mas, where %.0f members were to be expected by their errors: if the table was "
+            "cut there, the mean parallax is too large, and the distance too small",
             least,
-            _CUT,
+            below,
         )
 
 
