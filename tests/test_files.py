@@ -564,6 +564,21 @@ def test_the_tables_of_vizier(tmp_path):
     assert read_stars(path)["Plx"].unit == "mas"
 
 
+@pytest.mark.parametrize("ending", ["vot", "fits", "ecsv", "parquet"])
+def test_what_the_stars_were_asked_for_with_stays(tmp_path, ending):
+    """In a file of this package, however often it is read and written again."""
+    stars = Table({"ra": [1.0], "dec": [2.0], "pmra": [1.0], "pmdec": [1.0], "parallax": [1.0]})
+    stars.meta = {"source": "https://a.b/tap (t)", "query": "SELECT *\nFROM t", "release": "Gaia DR3"}
+    for name in ("one", "two", "three"):
+        path = tmp_path / f"{name}.{ending}"
+        write_table(stars, path)
+        stars = read_stars(path)
+        assert stars.meta["query"].split() == ["SELECT", "*", "FROM", "t"]  # ECSV has no line breaks
+        assert stars.meta["source"].startswith(f"file {name}.{ending} (")
+        assert stars.meta["source"].endswith("), from https://a.b/tap (t)")
+        assert not {"ID", "name", "description"} & set(stars.meta)
+
+
 def test_names_in_a_comment(tmp_path):
     path = tmp_path / "stars.csv"
     path.write_text("# made by hand\n# source_id, ra, dec\n1,2.0,3.0\n4,5.0,6.0\n")

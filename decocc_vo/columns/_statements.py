@@ -7,6 +7,7 @@ from io import BytesIO
 import numpy as np
 
 from ..exceptions import InputError, ServiceError
+from ._provenance import decode
 from ._releases import RELEASES, get_release
 
 log = logging.getLogger(__name__)
@@ -147,8 +148,8 @@ def votable_statements(document, table):
     Returns
     -------
     statements : dict of str to str
-        Names of `STATEMENTS`, as they are spelt there, and what they say: INFO and PARAM, the nearest to the table
-        first, and the epoch of the COOSYS that its fields refer to.
+        Names of `STATEMENTS`, as they are spelt there, ``source`` and ``query``, and what they say: INFO and PARAM, the
+        nearest to the table first, and the epoch of the COOSYS that its fields refer to.
     """
     meta, stated = {}, [*table.infos, *table.params]
     for resource in resources_around(document, table):
@@ -156,6 +157,8 @@ def votable_statements(document, table):
     for item in [*stated, *document.infos]:
         if item.name and item.name.lower() in STATEMENTS:
             meta.setdefault(item.name, str(item.value))
+        elif item.name in ("source", "query"):  # as this package writes them
+            meta.setdefault(item.name, str(decode(str(item.value))))
     systems = [*document.coordinate_systems]
     for resource in _all_resources(document):
         systems += resource.coordinate_systems

@@ -72,7 +72,8 @@ def read_stars(path, columns=None, release=None):
     `~astropy.table.Table`
         All rows and all columns of the file. Columns of the registry get its unit, UCD and description where the
         file gives none. ``meta`` states ``release`` and ``release_key`` ("unknown" where the file does not say: it
-        is never guessed), ``ref_epoch`` where known, ``source``, ``query`` and ``citation``.
+        is never guessed), ``ref_epoch`` where known, ``source``, ``query``, which is that of the service where the file
+        has it, and ``citation``.
 
     Raises
     ------
@@ -120,8 +121,11 @@ def read_stars(path, columns=None, release=None):
     for name in set(stars.colnames) & set(COLUMNS):
         describe(stars[name], missing_only=True)
     state_release(stars, known)
-    stars.meta["source"] = f"file {path.name} ({form})"
-    stars.meta["query"] = f"all {len(stars)} rows of {path.name}"
+    # Where a file says what its stars were asked for with, that stays; of several files the last is named.
+    before = str(stars.meta.get("source", ""))
+    origin = before.partition(", from ")[2] if before.startswith("file ") else before
+    stars.meta["source"] = f"file {path.name} ({form})" + (f", from {origin}" if origin else "")
+    stars.meta.setdefault("query", f"all {len(stars)} rows of {path.name}")
     return stars
 
 
@@ -212,6 +216,8 @@ def _read_votable(path):
         _refuse_empty(path)
     chosen = _of_stars(tables, lambda table: [field.name for field in table.fields])
     stars = chosen.to_table(use_names_over_ids=True)
+    for name in ("ID", "name", "description"):  # of the TABLE element
+        stars.meta.pop(name, None)
     stars.meta |= votable_statements(document, chosen) | stars.meta
     return stars
 
