@@ -452,3 +452,28 @@ def test_a_cut_in_parallax_at_the_cluster_is_told(caplog):
     kept = table[table["parallax"] > TRUTH["parallax"][0] - 0.1]
     assembled(kept, np.ones(len(kept)))
     assert "members were to be expected by their errors: if the table was cut there" in caplog.text
+
+
+def test_one_value_without_a_meaning_changes_no_error():
+    """-9999 and its like, with an error as large."""
+    table = draw(100, seed=31)
+    plain = characterised(table)
+    table["pmra"][0], table["pmra_error"][0] = -9.9e4, 9.9e4
+    row = characterised(table)
+    for name in ("pmra", "pmra_error", "pmra_dispersion"):
+        assert row[name] == pytest.approx(plain[name], rel=0.1)
+
+
+def test_of_less_than_a_star_no_dispersion_is_told():
+    row = characterised(draw(50, seed=32), np.full(50, 0.01))
+    assert 0.3 < row["pmra_dispersion"] < 3
+
+
+def test_many_stars_are_as_few(monkeypatch):
+    """Their errors are told apart by logarithm only."""
+    table = draw(400, seed=33)
+    plain = characterised(table)
+    monkeypatch.setattr("decocc_vo.membership._summary._PARTS", 100)
+    row = characterised(table)
+    for name in ("pmra", "pmra_error", "pmra_dispersion", "parallax", "parallax_error"):
+        assert row[name] == pytest.approx(plain[name], rel=1e-3)

@@ -1,5 +1,7 @@
 """The characterisation of a group of stars: centre, mean motion, parallax, distance and counts, with errors."""
 
+from typing import NamedTuple
+
 import astropy.units as u
 import numpy as np
 from astropy.table import MaskedColumn, Table
@@ -8,7 +10,8 @@ from ..columns import astrometry, expected_errors, floats, standard_errors, unit
 from ._result import MEMBER
 
 _NOBODY = 1e-6  # a probability that makes no difference to any mean
-_STEPS, _ZOOMS, _UNLIKELY = 41, 3, 12.0  # of the grids of dispersions
+_STEPS, _ZOOMS, _UNLIKELY = 41, 8, 12.0  # of the grids of dispersions
+_PARTS = 512  # errors that are told apart, by logarithm, of more stars
 _SUMMARY = (
     ("name", None, "meta.id;meta.main", "Name of the region"),
     ("ra", u.deg, "pos.eq.ra;meta.main", "Right ascension of the centre, weighted by probability"),
@@ -160,40 +163,63 @@ def _mean_and_dispersion(x, error, weight):
     x, error, weight = x[good], error[good], weight[good]
     if x.size == 0:
         return np.nan, np.nan, np.nan, weights
-    spread = np.sqrt(np.average((x - np.average(x, weights=weight)) ** 2, weights=weight)) or 1e-6
+    weight = weight * max(1.0, min(2, x.size) / weight.sum())  # less than two stars say nothing of a dispersion
+    middle = np.average(x, weights=weight)
+    sums, part = _Sums.of(x - middle, error, weight)
+    spread = np.sqrt(np.sum(sums.squares) / np.sum(sums.weight)) or 1e-6
     # Of two stars the variance is twice that of their spread.
-    s, likelihood = _zoom(x, error, weight, (1e-6 * spread, 4 * np.sqrt(2) * spread), _UNLIKELY)
-    mode, at_mode = _zoom(x, error, weight, (s[0], s[-1]), 0.0)
+    s, likelihood = _zoom(sums, (1e-6 * spread, 4 * np.sqrt(2) * spread), _UNLIKELY)
+    mode, at_mode = _zoom(sums, (s[0], s[-1]), 0.0)
     chance = np.exp(likelihood - likelihood.max()) / np.sqrt(s**2 + np.median(error) ** 2)
     chance /= chance.sum()
-    means, variances = np.empty(len(s)), np.empty(len(s))
-    for number, value in enumerate(s):  # one after the other: a group may have most of a large table's stars
-        v = weight / (error**2 + value**2)
-        variances[number] = 1 / v.sum()
-        means[number] = v @ x * variances[number]
-        weights[good] += chance[number] * variances[number] * v
-    mean = float(chance @ means)
-    sure = float(np.sqrt(chance @ (variances + (means - mean) ** 2)))
-    return mean, sure, float(mode[np.argmax(at_mode)]), weights
+    _, total, means = sums.at(s)
+    mean = chance @ means
+    weights[good] = weight * ((chance / total) @ (1 / (sums.error2 + s[:, None] ** 2)))[part]
+    sure = np.sqrt(chance @ (1 / total + (means - mean) ** 2))
+    return float(middle + mean), float(sure), float(mode[np.argmax(at_mode)]), weights
 
 
-def _zoom(x, error, weight, ends, unlikely):
-    """A grid of dispersions, and their likelihoods, that are no more than so unlikely; it zooms in on them."""
+class _Sums(NamedTuple):
+    """Of values and their squares, for each of some errors: all that the likelihood of a dispersion needs of many."""
+
+    error2: np.ndarray
+    weight: np.ndarray
+    values: np.ndarray
+    squares: np.ndarray
+
+    @classmethod
+    def of(cls, x, error, weight):
+        """The sums, and to which of them each value belongs."""
+        part = np.arange(len(x))
+        if len(x) > _PARTS:
+            size = np.log(np.maximum(error, 1e-9))
+            part = np.digitize(size, np.linspace(size.min(), size.max(), _PARTS))
+            part = np.unique(part, return_inverse=True)[1]
+        error2, total, values, squares = (
+            np.bincount(part, w) for w in (weight * error**2, weight, weight * x, weight * x**2)
+        )
+        return cls(error2 / total, total, values, squares), part
+
+    def at(self, s):
+        """Restricted log likelihood of dispersions, the mean integrated out; the mean's inverse variance, and it."""
+        variance = self.error2 + s[:, None] ** 2
+        total = (1 / variance) @ self.weight
+        mean = (1 / variance) @ self.values / total
+        likelihood = np.log(variance) @ self.weight + np.log(total) + (1 / variance) @ self.squares - total * mean**2
+        return -0.5 * likelihood, total, mean
+
+
+def _zoom(sums, ends, unlikely):
+    """A grid of dispersions, and their likelihoods, that are hardly less likely than so much; it zooms in on them."""
     low, high = ends
     for _ in range(_ZOOMS):
         s = np.linspace(low, high, _STEPS)
-        likelihood = np.array([_restricted(x, error, weight, value) for value in s])
+        likelihood = sums.at(s)[0]
         likely = np.flatnonzero(likelihood >= likelihood.max() - unlikely)
+        if len(likely) > _STEPS / 3:
+            break
         low, high = s[max(likely[0] - 1, 0)], s[min(likely[-1] + 1, _STEPS - 1)]
     return s, likelihood
-
-
-def _restricted(x, error, weight, s):
-    """Log likelihood of a dispersion, the mean integrated out."""
-    variance = error**2 + s**2
-    v = weight / variance
-    mean = np.sum(v * x) / np.sum(v)
-    return -0.5 * (np.sum(weight * np.log(variance)) + np.log(np.sum(v)) + np.sum(v * (x - mean) ** 2))
 
 
 def _errors(stars):
