@@ -230,8 +230,8 @@ class TestConform:
             stars.remove_column("source_id")
         numbers = conform(stars)["source_id"]
         assert numbers.tolist() == [1, None, 3, 4]
-        with pytest.raises(InputError, match="must hold integers"):
-            conform(table(source_id=[1.5, 2, 3, 4]))
+        with pytest.raises(InputError, match=r"must hold integers that int64 can hold, and holds 2\.5"):
+            conform(table(source_id=[1.0, 2.5, 3, 4]))
 
     @pytest.mark.parametrize(
         "values", [["1.5", "", "3", "4"], np.array([b"1.5", b"--", b"3", b"4"]), np.array([1.5, "", 3, 4], object)]
@@ -532,6 +532,13 @@ def test_the_zero_point_without_magnitudes_is_that_of_bright_members():
     for stars in (bright, none):
         stars.meta["release"] = "Gaia DR3"
     np.testing.assert_allclose(parallax_zero_point(none), parallax_zero_point(bright))
+
+
+@pytest.mark.parametrize("nothing", [None, np.ma.masked, "", "unknown"])
+def test_a_release_that_is_nothing_is_unknown(nothing):
+    stars = table(4)
+    stars.meta["release"] = nothing
+    assert release_name(conform(stars)) == "unknown"
 
 
 def test_two_releases_are_refused():

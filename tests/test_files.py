@@ -586,3 +586,30 @@ def test_names_in_a_comment(tmp_path):
     assert len(read_stars(path)) == 2
     path.write_text("# one, two\nra,dec\n2.0,3.0\n")
     assert read_stars(path).colnames == ["ra", "dec"]
+
+
+@pytest.mark.parametrize("nulls", [",,,,", "--,--,--,--,--", "-,-,-,-,-"])
+def test_a_row_of_nulls_is_no_line_of_dashes(tmp_path, nulls):
+    path = tmp_path / "stars.csv"
+    path.write_text(f"ra,dec,pmra,pmdec,parallax\n1,2,3,4,5\n{nulls}\n2,3,4,5,6\n3,3,3,3,3\n")
+    assert len(read_stars(path)) == 4
+
+
+def test_what_is_no_name_in_a_comment(tmp_path):
+    path = tmp_path / "stars.csv"
+    path.write_text("# a comment, with, commas\nra,dec,µ\n1,2,3\n")
+    assert read_stars(path).colnames == ["ra", "dec", "µ"]
+    path.write_text("# ra,dec,µ\n\n1,2,3\n4,5,6\n")
+    assert read_stars(path).colnames == ["ra", "dec", "µ"]
+    assert len(read_stars(path)) == 2
+
+
+@pytest.mark.parametrize("data", [None, np.frombuffer(b"no VOTable", np.int8)])
+def test_a_first_hdu_that_is_no_votable_does_no_harm(tmp_path, data):
+    first, table = fits.PrimaryHDU(data), fits.BinTableHDU(Table({"ra": [1.0], "dec": [2.0]}))
+    first.header["VOTMETA"] = True
+    table.header["RELEASE"] = fits.card.UNDEFINED
+    fits.HDUList([first, table]).writeto(tmp_path / "stars.fits")
+    stars = read_stars(tmp_path / "stars.fits")
+    assert len(stars) == 1
+    assert stars.meta["release"] == "unknown"

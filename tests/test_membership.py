@@ -443,13 +443,17 @@ def test_a_result_is_one_line():
     assert repr(assembled(draw(20, seed=25), np.ones(20))) == "<Membership of 20 stars: It ended.>"
 
 
-def test_a_cut_in_parallax_at_the_cluster_is_told(caplog):
-    table = draw(60, seed=29)
+@pytest.mark.parametrize("scale", [1.0, 1.5])
+def test_a_cut_in_parallax_at_the_cluster_is_told(scale, caplog):
+    """Also where errors are too large."""
+    table = draw(300, seed=29)
     table.meta["release"] = "Gaia DR3"
-    table["parallax"] = TRUTH["parallax"][0] + table["parallax_error"] * np.random.default_rng(1).normal(0, 1, 60)
-    assembled(table, np.ones(60))
+    error = np.array(table["parallax_error"])
+    table["parallax"] = TRUTH["parallax"][0] + error * np.random.default_rng(1).normal(0, 1, 300)
+    table["parallax_error"] = scale * error
+    assembled(table, np.ones(300))
     assert not caplog.text  # a whole sample, if without a field
-    kept = table[table["parallax"] > TRUTH["parallax"][0] - 0.1]
+    kept = table[table["parallax"] > TRUTH["parallax"][0] - 0.15]
     assembled(kept, np.ones(len(kept)))
     assert "members were to be expected by their errors: if the table was cut there" in caplog.text
 

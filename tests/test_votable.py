@@ -590,14 +590,15 @@ def test_empty_text_is_null_where_the_format_knows_no_other(tmp_path, ending, ma
     assert np.ma.getmaskarray(read_table(tmp_path / f"a.{ending}")["a"]).tolist() == [masked, False]
 
 
-def test_hours_are_degrees_in_a_votable(tmp_path):
-    """Readers that take "15deg" for degrees would put the stars elsewhere."""
-    stars = Table({"ra": [1.5, 2.0], "dec": [3.0, 4.0]})
+@pytest.mark.parametrize("ending", ["vot", "fits", "ecsv", "parquet"])
+@pytest.mark.parametrize("dtype", [float, np.int8])
+def test_hours_are_written_as_degrees(tmp_path, ending, dtype):
+    """Readers that take a VOTable's "15deg" for degrees would put the stars elsewhere."""
+    stars = Table({"ra": MaskedColumn(np.array([17, 20, 1], dtype), mask=[0, 0, 1]), "dec": [3.0, 4.0, 5.0]})
     stars["ra"].unit = u.hourangle
-    write_votable(stars, tmp_path / "stars.vot")
-    assert 'unit="15deg"' not in (tmp_path / "stars.vot").read_text()
-    read = read_table(tmp_path / "stars.vot")
-    assert (read["ra"].tolist(), read["ra"].unit) == ([22.5, 30.0], u.deg)
+    write_table(stars, tmp_path / f"stars.{ending}")
+    read = read_table(tmp_path / f"stars.{ending}")
+    assert (read["ra"].tolist(), read["ra"].unit) == ([255.0, 300.0, None], u.deg)
     assert stars["ra"].unit == u.hourangle
 
 

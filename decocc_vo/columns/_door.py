@@ -126,7 +126,7 @@ def _to_registry(column, info, source):
                 mask = mask | (integers == 0)  # as catalogues have it for stars without an identifier
             return np.ma.masked_array(integers, mask=mask)
         except (ValueError, TypeError, OverflowError):
-            msg = f"'{source}' must hold integers that {dtype.name} can hold, and holds {_first_text(values)!r}"
+            msg = f"'{source}' must hold integers that {dtype.name} can hold, and holds {_first_not_integer(values)!r}"
             raise InputError(msg) from None
     try:
         values = floats(values) * factor
@@ -164,19 +164,30 @@ _SPELLINGS = (
     (r"milli-?arc-?sec(ond)?s?", "mas"),
     (r"arc-?seconds?|''", "arcsec"),
     (r'"', "arcsec"),
-    (r"degrees?", "deg"),
+    (r"degrees?|\bdeg\b", "deg"),
+    (r"^\[(.*)\]$", r"\1"),
     (r"\bmas(?=yr)", "mas "),
     (r"\bmas\b", "mas"),
-    (r"\b(years?|yr|y)\b", "yr"),
+    (r"\b(years?|yrs?|y)\b", "yr"),
 )
 
 
 def _first_text(values):
     """The first value that is no number."""
+    return _first_not(lambda value: [float(value)], values)
+
+
+def _first_not_integer(values):
+    """The first value that is no integer of 64 bits."""
+    return _first_not(lambda value: float(value) == int(value) and abs(int(value)) < 2**63, values)
+
+
+def _first_not(good, values):
     for value in np.ma.compressed(values).tolist():
         try:
-            float(value)
-        except (ValueError, TypeError):
+            if not good(value):
+                return value
+        except (ValueError, TypeError, OverflowError):
             return value
     return values.dtype.name
 

@@ -1,5 +1,7 @@
 """Tables out of FITS files, with what the headers say of columns, release and epoch."""
 
+import logging
+
 import astropy.units as u
 import numpy as np
 from astropy.io import fits
@@ -8,6 +10,8 @@ from astropy.table import MaskedColumn, Table
 from ._provenance import unflatten
 from ._registry import COLUMNS
 from ._statements import parse_document, votable_statements
+
+log = logging.getLogger(__name__)
 
 __all__ = ["column_attributes", "read_fits"]
 
@@ -63,8 +67,11 @@ def read_fits(path, choose=_first):
 
 def _fits_plus(hdus, hdu):
     """Statements of the VOTable that STIL keeps in the first HDU, a TABLE for each of the following HDUs."""
-    document = parse_document(hdus[0].data.tobytes())
-    tables = list(document.iter_tables())
+    try:
+        tables = list((document := parse_document(np.asarray(hdus[0].data).tobytes())).iter_tables())
+    except Exception as error:  # whoever wrote it: the table itself is in another HDU
+        log.debug("the first HDU is no VOTable: %s", error)
+        return {}
     number = next(i for i, other in enumerate(hdus) if other is hdu) - 1
     return votable_statements(document, tables[number]) if number < len(tables) else {}
 

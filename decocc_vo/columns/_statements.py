@@ -42,7 +42,12 @@ def release_name(stars):
 def _releases(stars):
     """All that a table's ``meta`` says of its release: a key that is not known may stand beside a name that is."""
     names = ("release_key", "release")
-    return [str(value).strip() for name in names for key, value in stars.meta.items() if str(key).lower() == name]
+    return [
+        value.strip()
+        for name in names
+        for key, value in stars.meta.items()
+        if str(key).lower() == name and isinstance(value, str)
+    ]
 
 
 def _is_known(release):
@@ -88,8 +93,8 @@ def state_release(stars, release=None):
     """
     keys = [key for key in stars.meta if str(key).lower() in STATEMENTS]
     stated = {key.lower(): stars.meta.pop(key) for key in reversed(keys)}  # the first of two spellings counts
-    names = [str(stated.get(key, "")).strip() for key in ("release_key", "release")]
-    names = [name for name in names if name not in ("", "unknown")]
+    texts = {key: value.strip() for key, value in stated.items() if isinstance(value, str)}
+    names = [texts[key] for key in ("release_key", "release") if texts.get(key, "unknown") not in ("", "unknown")]
     if release is None:
         release = next((get_release(name) for name in names if _is_known(name)), None)
         if release is None and names:
@@ -101,7 +106,7 @@ def state_release(stars, release=None):
         values = np.ma.compressed(np.ma.unique(np.ma.asarray(stars["ref_epoch"])))
         epoch = julian_year(values[0]) if len(values) == 1 else None
     if release is None:
-        stars.meta.update(release=str(stated.get("release", "")) or "unknown", release_key="unknown")
+        stars.meta.update(release=texts.get("release") or "unknown", release_key="unknown")
     else:
         stars.meta.update(release=release.name, release_key=release.key, citation=release.citation)
         epoch = release.ref_epoch if epoch is None else epoch
@@ -109,8 +114,11 @@ def state_release(stars, release=None):
         stars.meta["ref_epoch"] = epoch
 
 
-# STIL makes one of the COMMENT cards of a FITS file.
-_TEXT_ARRAY = re.compile(rb'<PARAM arraysize="\d+x[^>]+ datatype="char"[^>]*?(/>|>.*?</PARAM>)', re.DOTALL)
+# STIL makes one of the COMMENT cards of a FITS file. In quotes there may be a ">".
+_MORE = rb"""(?:"[^"]*"|'[^']*'|[^"'>])*?"""
+_TEXT_ARRAY = re.compile(
+    rb'<PARAM arraysize="\d+x[^"]*"' + _MORE + rb' datatype="char"' + _MORE + rb"(?:/>|>.*?</PARAM>)", re.DOTALL
+)
 
 
 def parse_document(content):

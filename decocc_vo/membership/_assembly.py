@@ -29,6 +29,7 @@ from ._summary import characterise, summary_table
 log = logging.getLogger(__name__)
 
 _CUT = 3  # stars: below the least of a whole sample one is to be expected, and so many by a chance of 5 %
+_FEW = 3
 _MANY = 0.01  # of the rows: so many repeated stars are no accident of a join
 
 
@@ -148,7 +149,7 @@ def assemble(
         "not_used": _not_used(stars, used),
     }
     repeated = provenance["not_used"].get("repeated", 0)
-    if repeated > _MANY * n:
+    if repeated > max(_MANY * n, _FEW):
         log.warning(
             "%d of %d rows repeat a star, by %r or by all of their astrometry, and do not take part; if that column is "
             "no identifier, rename it",
@@ -174,7 +175,10 @@ def _tell_of_a_cut(stars, probability):
         return
     parallax, error = floats(stars["parallax"]), standard_errors(stars)[member, 2]
     least = np.min(parallax)
-    below = float(np.nansum(ndtr((least - np.median(parallax[member])) / error)))
+    pull = (parallax[member] - np.median(parallax[member])) / error
+    # Errors may be too large, or the cluster be deep: seen in the parallaxes on the side that no cut is at.
+    scale = 1.4826 * np.median(pull[pull > 0]) if np.any(pull > 0) else 1.0
+    below = float(np.nansum(ndtr((least - np.median(parallax[member])) / (error * max(scale, 1e-3)))))
     if below > _CUT:
         log.warning(
             "no parallax is below %.3g mas, where %.0f members were to be expected by their errors: if the table was "

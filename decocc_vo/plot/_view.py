@@ -40,7 +40,7 @@ class View:
         if not (hasattr(result, "table") and hasattr(result, "summary")):
             msg = f"'result' must be what fit() returns, a Membership, not {type(result).__name__}"
             raise InputError(msg)
-        names = registry_names(result.table, columns)
+        names = registry_names(result.table, columns or None)
         stars = conform(result.table, {ours: names[ours] for ours in names if ours not in RESULTS})
         if "membership_prob" not in result.table.colnames:
             msg = "'result' has no column membership_prob in its table; plot what fit() returns"

@@ -341,9 +341,14 @@ def _as_arcmin(diameter):
     """A catalogue's diameter that says no unit of its own, or says it in text; None where there is none."""
     text = str(diameter).strip()
     try:
-        return float(text) * u.arcmin if text else None
+        return float(text) * u.arcmin if text.strip("-") else None
     except ValueError:
+        pass
+    try:
         return parse_radius(text)
+    except InputError:
+        msg = f"'row' has a diameter {text!r}, which is neither a number nor an angle"
+        raise InputError(msg) from None
 
 
 def _around(diameter):

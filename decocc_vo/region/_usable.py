@@ -4,11 +4,13 @@ import logging
 
 import numpy as np
 
-from ..columns import canonical_order, conform, floats, requires, stray, unit_vectors, usable_rows
+from ..columns import canonical_order, conform, floats, footprint_radius, requires, unit_vectors, usable_rows
 from ..exceptions import InputError
 from ._region import ClusterRegion
 
 log = logging.getLogger(__name__)
+
+_FAR = 3  # footprint radii: a cluster's own halo is within
 
 
 def check_region(region):
@@ -66,7 +68,8 @@ def usable_stars(table, region, columns, fewest):
 def _tell_of_stray(lon, lat):
     """Warn of a few stars far outside the field that all others are in."""
     unit = unit_vectors(lon, lat)
-    far = int(np.sum(stray(np.linalg.norm(unit - np.median(unit, axis=0), axis=1))))
+    distance = np.linalg.norm(unit - np.median(unit, axis=0), axis=1)
+    far = int(np.sum(distance > _FAR * footprint_radius(distance)))
     if far:
         log.warning(
             "of the %d stars %d lie far outside the field of all others, and count as its stars; leave them out if "

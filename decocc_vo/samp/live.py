@@ -366,18 +366,22 @@ class LiveSession:
         entry.result_id = entry.result_id or f"{table_key(membership.table)}-{next(self._count)}"
         path = self._result_file(entry)
         entry.result_url = path.as_uri()
+        table_file(membership.table, path)  # after a refit, too: for programs that join later
         with self._work:
-            if entry not in self.tables:  # it was sent anew during the fit
-                return
-            self._book.add(entry, table_id=entry.result_id, url=entry.result_url)
+            known = entry in self.tables
+            if known:
+                self._book.add(entry, table_id=entry.result_id, url=entry.result_url)
+        if not known:  # it was sent anew during the fit
+            path.unlink(missing_ok=True)
+            return
         if len(membership.summary):
             found = f"{len(entry.rows)} members"
         else:
             found = f"no cluster: {membership.diagnostics.get('stop_reason', 'the fit gave no reason')}"
         self._telling.line(f"{entry.name}: {found} ({seconds:.1f} s)")
-        table_file(membership.table, path)  # after a refit, too: for programs that join later
         self._telling.call("result", entry)
-        self._mail.post(entry)
+        if entry in self.tables:
+            self._mail.post(entry)
 
     def _result_file(self, entry):
         return Path(self._folder.name) / f"{entry.result_id}.vot"

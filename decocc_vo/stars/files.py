@@ -251,6 +251,9 @@ def _is_utf8(raw):
         return False
 
 
+_KNOWN = {spelling for name, info in COLUMNS.items() for spelling in (name, *info.aliases)}
+
+
 class _CsvLayout(NamedTuple):
     """Lines before the columns' names, the names where they are one of these, the separator, and a line of units."""
 
@@ -289,17 +292,28 @@ def _csv_layout(path):
     comments, told = 0, ""
     with path.open("rb") as file, gzip.open(file) if path.suffix.lower() == ".gz" else file as lines:
         for raw in lines:
-            line = raw.removeprefix(codecs.BOM_UTF8).decode("latin-1").strip("\r\n")
+            line = _as_text(raw)
             if line.strip() and not line.startswith("#"):
                 break
-            comments, told = comments + 1, line
-        below = [next(lines, b"").decode("latin-1").strip("\r\n") for _ in range(2)]
+            comments, told = comments + 1, line if line.startswith("#") else told
+        below = [_as_text(next(lines, b"")) for _ in range(2)]
     separator = next((c for c in ",;\t" if c in line), ",")
-    names = [name.strip() for name in told.lstrip("# ").split(separator)]
-    if told.startswith("#") and 1 < len(names) == len(line.split(separator)) and _is_number(line.split(separator)[0]):
+    first, names = line.split(separator), [name.strip() for name in told.lstrip("# ").split(separator)]
+    known = any(name.lower() in _KNOWN for name in names)
+    if known and len(names) == len(first) > 1 and _is_number(first[0]):
         return _CsvLayout(comments, names, separator, [])
-    dashed = below[1] and not below[1].strip("- \t,;")
-    return _CsvLayout(comments, None, separator, below[0].split(separator) if dashed else [])
+    units, dashes = (row.split(separator) for row in below)
+    # A row of nulls may be dashes, too, but none of the rows before it is without a number then.
+    of_vizier = all(cell.strip() and not cell.strip(" -") for cell in dashes) and not any(map(_is_number, units))
+    return _CsvLayout(comments, None, separator, units if of_vizier else [])
+
+
+def _as_text(line):
+    line = line.removeprefix(codecs.BOM_UTF8).strip(b"\r\n")
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
 
 
 def _is_number(text):

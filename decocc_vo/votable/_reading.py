@@ -20,7 +20,8 @@ _FIELD_META = ("ucd", "utype", "xtype")
 
 def read_votable(path):
     """
-    Read a VOTable; of one written by `write_votable` everything comes back as it was.
+    Read a VOTable; of one written by `write_votable` everything comes back as it was, but for
+    angles in hours, which are in degrees.
 
     Of any other VOTable the first table is read, and the INFO elements of its RESOURCE become ``table.meta``, with what
     stands elsewhere of release and epoch.

@@ -5,7 +5,7 @@ import numpy as np
 from astropy.io import votable
 from astropy.io.votable import tree
 from astropy.io.votable.ucd import check_ucd
-from astropy.table import Table
+from astropy.table import Column, MaskedColumn, Table
 from astropy.table.serialize import represent_mixins_as_columns
 from astropy.utils.xml.check import fix_id
 
@@ -55,7 +55,7 @@ def to_votable(table):
 
     Examples
     --------
-    >>> from astropy.table import Table
+    >>> from astropy.table import Column, MaskedColumn, Table
     >>> from decocc_vo.votable import to_votable
     >>> stars = Table({"ra": [56.7], "membership_prob": [0.9]}, meta={"ref_epoch": 2016.0, "decocc": {"seed": 0}})
     >>> document = to_votable(stars)
@@ -89,8 +89,6 @@ def to_votable(table):
     element.description = f"Stars of {release}" if isinstance(release, str) and is_plain(release) else "Stars"
     used, notes, data = {_COOSYS}, {}, {}
     for name in stars.colnames:
-        if stars[name].unit == u.hourangle:  # "15deg" in a VOTable, which readers take for degrees
-            stars[name] = _in_degrees(stars[name])
         values, note = _storable(stars[name])
         field, more = _field(document, stars[name], values, used, meaning.get(name))
         element.fields.append(field)
@@ -129,7 +127,7 @@ def write_votable(table, path, *, overwrite=True):
     Examples
     --------
     >>> import os, tempfile
-    >>> from astropy.table import Table
+    >>> from astropy.table import Column, MaskedColumn, Table
     >>> from decocc_vo import write_votable
     >>> from decocc_vo.votable import read_votable
     >>> path = os.path.join(tempfile.mkdtemp(), "stars.vot")
@@ -166,20 +164,26 @@ def _is_in_frame(name):
 
 
 def plain_table(table):
-    """A Table of plain columns: quantities by their unit, other mixins by their components."""
+    """
+    A Table of plain columns: quantities by their unit, other mixins by their components.
+
+    Angles in hours are in degrees: "15deg", as a VOTable says it, readers take for degrees.
+    """
     if not isinstance(table, Table):
         msg = f"'table' must be an astropy Table, not {type(table).__name__}; give result.table"
         raise InputError(msg)
     plain = represent_mixins_as_columns(Table(table, copy=False))
     plain.meta.pop("__serialized_columns__", None)
+    for name in plain.colnames:
+        if plain[name].unit == u.hourangle:
+            plain[name] = _in_degrees(plain[name])
     return plain
 
 
 def _in_degrees(column):
-    column = column.copy()
-    column[:] = 15.0 * column
-    column.unit = u.deg
-    return column
+    attributes = {key: getattr(column, key) for key in ("name", "description", "meta")}
+    values = 15.0 * np.ma.asarray(column).astype(float)
+    return (MaskedColumn if np.ma.is_masked(values) else Column)(values, unit=u.deg, **attributes)
 
 
 def _storable(column):
