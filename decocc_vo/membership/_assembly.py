@@ -129,7 +129,7 @@ def assemble(
         )
         for c in candidates
     ]
-    if accepted:
+    if accepted and calibrated:  # a group of K-Means has an edge of its own
         _tell_of_a_cut(stars[used], accepted[0].probability)
     if not calibrated:
         rows = [row | {"purity": np.nan, "completeness": np.nan} for row in rows]
