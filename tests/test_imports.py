@@ -155,6 +155,11 @@ def test_importing_the_package_loads_nothing_heavy():
     assert modules.isdisjoint({*HEAVY, "astropy", "numpy"})
 
 
+def test_the_registry_loads_no_reader_of_tables():
+    """It is what every room imports first."""
+    assert loaded("import decocc_vo.columns").isdisjoint({*HEAVY, "yaml"})
+
+
 def test_looking_up_a_region_loads_nothing_heavy():
     statement = "from decocc_vo import COLUMNS, ClusterRegion, InputError, conf, query_region, read_stars"
     assert loaded(statement).isdisjoint(HEAVY)

@@ -24,8 +24,8 @@ class DensityClassifier:
 
     Each of pmra, pmdec and parallax is centred on its median, divided by 0.74 times its interquartile range, one
     standard deviation of a normal distribution, and passed through arcsinh, which keeps the far tail of the field from
-    setting the scale. Positions are not in the metric: they pick
-    the group that is the cluster, together with its dense core in proper motion and parallax.
+    setting the scale. Positions are not in the metric: they pick the group that is the cluster, together with its dense
+    core in proper motion and parallax.
 
     Parameters
     ----------

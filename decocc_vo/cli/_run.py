@@ -5,7 +5,6 @@ import logging
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from xml.etree import ElementTree
 
 from ..exceptions import InputError, ServiceError
 from ._interrupt import fitting
@@ -162,6 +161,8 @@ def _check_replaced(stars, output):
 
 def _beside_the_stars(path):
     """How many parts a file has beside the table of stars, and what they are; what is wrong with it is told later."""
+    from xml.etree import ElementTree
+
     from astropy.io import fits
 
     tables = 0

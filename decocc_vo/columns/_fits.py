@@ -13,7 +13,7 @@ from ._statements import parse_document, votable_statements
 
 log = logging.getLogger(__name__)
 
-__all__ = ["column_attributes", "read_fits"]
+__all__ = ["read_fits"]
 
 
 def _first(tables):
@@ -86,7 +86,7 @@ def _as_written(stars, header):
         if column.dtype.kind in "SU" and not str(dtype).startswith("S"):
             encoding = "unicode_escape" if note.get("escaped") else "ascii"
             texts = np.strings.decode(np.asarray(np.ma.getdata(column), dtype="S"), encoding)
-            column = type(column)(texts, **column_attributes(column))
+            column = type(column)(texts, name=name, unit=column.unit)
             if isinstance(column, MaskedColumn):
                 column.mask = stars[name].mask
         if dtype is None:
@@ -101,11 +101,6 @@ def _as_written(stars, header):
         column.format = note.get("format")
         stars[name] = column
     return stars
-
-
-def column_attributes(column):
-    """What a column is beside its values, as keywords for another."""
-    return {key: getattr(column, key) for key in ("name", "description", "format", "unit", "meta")}
 
 
 def _from_cards(header, keyword):

@@ -7,7 +7,6 @@ from io import BytesIO
 import numpy as np
 
 from ..exceptions import InputError, ServiceError
-from ._provenance import decode
 from ._releases import RELEASES, get_release
 
 log = logging.getLogger(__name__)
@@ -21,14 +20,14 @@ SIMULATED = "simulated"
 
 def stated_release(stars):
     """The release that a table's ``meta`` states under ``release_key`` or ``release``, in any case, or None."""
-    stated = {get_release(name).key for name in _releases(stars) if _is_known(name)}
+    stated = {release.key: release for release in map(_known, _releases(stars)) if release is not None}
     if len(stated) > 1:
         msg = (
             f"'table' is said to be from {' and from '.join(sorted(stated))}: of table.meta['release'] and "
             "table.meta['release_key'] correct one, or delete it"
         )
         raise InputError(msg)
-    return get_release(stated.pop()) if stated else None
+    return next(iter(stated.values()), None)
 
 
 def release_name(stars):
@@ -36,26 +35,22 @@ def release_name(stars):
     release = stated_release(stars)
     if release is not None:
         return release.name
-    return next((name for name in _releases(stars) if name and name != "unknown"), "unknown")
+    return next(iter(_releases(stars)), "unknown")
 
 
 def _releases(stars):
     """All that a table's ``meta`` says of its release: a key that is not known may stand beside a name that is."""
     names = ("release_key", "release")
-    return [
-        value.strip()
-        for name in names
-        for key, value in stars.meta.items()
-        if str(key).lower() == name and isinstance(value, str)
-    ]
+    said = [value for name in names for key, value in stars.meta.items() if str(key).lower() == name]
+    return [text.strip() for text in said if isinstance(text, str) and text.strip() not in ("", "unknown")]
 
 
-def _is_known(release):
+def _known(name):
+    """The release of a name, or None."""
     try:
-        get_release(release)
+        return get_release(name)
     except InputError:
-        return False
-    return True
+        return None
 
 
 def designated_release(table):
@@ -64,10 +59,7 @@ def designated_release(table):
     if name is None or getattr(table[name], "dtype", np.dtype(float)).kind not in "SUO":
         return None
     stated = {" ".join(text.split()[:-1]) for text in np.ma.compressed(np.ma.asarray(table[name]).astype(str)).tolist()}
-    try:
-        return get_release(stated.pop()) if len(stated) == 1 else None
-    except InputError:
-        return None
+    return _known(stated.pop()) if len(stated) == 1 else None
 
 
 def julian_year(value):
@@ -91,12 +83,11 @@ def state_release(stars, release=None):
     release : Release, optional
         What they are of, whatever the table states.
     """
+    names = _releases(stars)
     keys = [key for key in stars.meta if str(key).lower() in STATEMENTS]
     stated = {key.lower(): stars.meta.pop(key) for key in reversed(keys)}  # the first of two spellings counts
-    texts = {key: value.strip() for key, value in stated.items() if isinstance(value, str)}
-    names = [texts[key] for key in ("release_key", "release") if texts.get(key, "unknown") not in ("", "unknown")]
     if release is None:
-        release = next((get_release(name) for name in names if _is_known(name)), None)
+        release = next(filter(None, map(_known, names)), None)
         if release is None and names:
             log.info("the release that is stated, %r, is not one of %s", names[0], ", ".join(RELEASES))
     if release is None and not names:
@@ -106,7 +97,8 @@ def state_release(stars, release=None):
         values = np.ma.compressed(np.ma.unique(np.ma.asarray(stars["ref_epoch"])))
         epoch = julian_year(values[0]) if len(values) == 1 else None
     if release is None:
-        stars.meta.update(release=texts.get("release") or "unknown", release_key="unknown")
+        named = stated.get("release")
+        stars.meta.update(release=(named.strip() if isinstance(named, str) else "") or "unknown", release_key="unknown")
     else:
         stars.meta.update(release=release.name, release_key=release.key, citation=release.citation)
         epoch = release.ref_epoch if epoch is None else epoch
@@ -159,6 +151,8 @@ def votable_statements(document, table):
         Names of `STATEMENTS`, as they are spelt there, ``source`` and ``query``, and what they say: INFO and PARAM, the
         nearest to the table first, and the epoch of the COOSYS that its fields refer to.
     """
+    from ._provenance import decode
+
     meta, stated = {}, [*table.infos, *table.params]
     for resource in resources_around(document, table):
         stated += [*resource.infos, *resource.params]

@@ -240,9 +240,9 @@ def _shared(answers, fits):
     """
     odds = [probability / np.maximum(1 - probability, 1e-9) for probability, _ in answers]
     shared = []
-    for one, own, (_, spread) in zip(fits, odds, answers, strict=True):
+    for one, own, answer in zip(fits, odds, answers, strict=True):
         others = [o for other, o in zip(fits, odds, strict=True) if other is not one and not _rivals(one, other)]
-        shared.append((own / (1 + own + sum(others)), spread) if others else answers[len(shared)])
+        shared.append((own / (1 + own + sum(others)), answer[1]) if others else answer)
     return shared
 
 

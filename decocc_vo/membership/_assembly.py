@@ -122,15 +122,13 @@ def assemble(
             if release == "unknown"
             else f"the stars are from {release!r}, which is not known here",
         )
-    zero_point = np.broadcast_to(np.asarray(zero_point, float), (len(used),))
+    zero_point, taken = np.broadcast_to(np.asarray(zero_point, float), (len(used),)), stars[used]
     rows = [
-        characterise(
-            stars[used], c.probability, region, zero_point=zero_point, significance=c.significance, release=release
-        )
+        characterise(taken, c.probability, region, zero_point=zero_point, significance=c.significance, release=release)
         for c in candidates
     ]
     if accepted and calibrated:  # a group of K-Means has an edge of its own
-        _tell_of_a_cut(stars[used], accepted[0].probability)
+        _tell_of_a_cut(taken, accepted[0].probability)
     if not calibrated:
         rows = [row | {"purity": np.nan, "completeness": np.nan} for row in rows]
     listed = summary_table(rows)
@@ -148,6 +146,7 @@ def assemble(
         "stars_not_used": n - len(used),
         "not_used": _not_used(stars, used),
     }
+    names = registry_names(table, columns or {})
     repeated = provenance["not_used"].get("repeated", 0)
     if repeated > max(_MANY * n, _FEW):
         log.warning(
@@ -155,9 +154,9 @@ def assemble(
             "no identifier, rename it",
             repeated,
             n,
-            registry_names(table, columns or {}).get("source_id", "source_id"),
+            names.get("source_id", "source_id"),
         )
-    renamed = {ours: theirs for ours, theirs in registry_names(table, columns or {}).items() if ours != theirs}
+    renamed = {ours: theirs for ours, theirs in names.items() if ours != theirs}
     if renamed:
         provenance["columns"] = renamed
         _describe(result, renamed)

@@ -95,7 +95,7 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
     Characterise one group of stars: centre, mean motion, parallax, counts, with errors.
 
     Means and dispersions weigh every star by its probability, and motions are in the axes at the group's centre, which
-    near a pole are not those at each star; the intrinsic dispersion is separated from the measurement errors by maximum
+    near a pole are not those at each star; the intrinsic dispersion is separated from the measurement errors by
     likelihood; where a table has no errors, those expected at the magnitude stand in, and where it has no magnitudes,
     either, the dispersion has the errors in it.
 
@@ -174,7 +174,7 @@ def _mean_and_dispersion(x, error, weight):
     chance /= chance.sum()
     _, total, means = sums.at(s)
     mean = chance @ means
-    weights[good] = weight * ((chance / total) @ (1 / (sums.error2 + s[:, None] ** 2)))[part]
+    weights[good] = weight * ((chance / total) @ sums.precision(s))[part]
     sure = np.sqrt(chance @ (1 / total + (means - mean) ** 2))
     return float(middle + mean), float(sure), float(mode[np.argmax(at_mode)]), weights
 
@@ -202,11 +202,15 @@ class _Sums(NamedTuple):
 
     def at(self, s):
         """Restricted log likelihood of dispersions, the mean integrated out; the mean's inverse variance, and it."""
-        variance = self.error2 + s[:, None] ** 2
-        total = (1 / variance) @ self.weight
-        mean = (1 / variance) @ self.values / total
-        likelihood = np.log(variance) @ self.weight + np.log(total) + (1 / variance) @ self.squares - total * mean**2
-        return -0.5 * likelihood, total, mean
+        precision = self.precision(s)
+        total = precision @ self.weight
+        mean = precision @ self.values / total
+        doubt = np.log(total) + precision @ self.squares - total * mean**2 - np.log(precision) @ self.weight
+        return -0.5 * doubt, total, mean
+
+    def precision(self, s):
+        """Inverse variance of one value of each error, by dispersions: shape (dispersions, errors)."""
+        return 1 / (self.error2 + s[:, None] ** 2)
 
 
 def _zoom(sums, ends, unlikely):

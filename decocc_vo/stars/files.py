@@ -5,7 +5,6 @@ import gzip
 import logging
 import warnings
 from pathlib import Path
-from typing import NamedTuple
 
 import astropy.units as u
 import numpy as np
@@ -24,6 +23,7 @@ from ..columns import (
     votable_statements,
 )
 from ..exceptions import DecoccError, InputError, ServiceError
+from ._csv import read_csv
 
 __all__ = ["ENDINGS", "read_stars"]
 
@@ -44,8 +44,6 @@ ENDINGS = {
 }
 """Endings of the files that can be read, and what they stand for."""
 _GZIP = b"\x1f\x8b"
-# Words that stand for "no value" in the CSV files of archives and of TOPCAT.
-_NULLS = ("", "null", "NULL", "NaN", "nan", "--", "N/A", "None", "\\N")
 
 
 def read_stars(path, columns=None, release=None):
@@ -227,101 +225,11 @@ def _read_ecsv(path):
 
 
 def _read_csv(path):
-    layout = _csv_layout(path)
-    raw = _arrow_of_csv(path, layout, "utf-8")
-    if raw.num_columns < 2:
-        msg = f"{path.name!r} is no CSV file: its first line must hold the columns' names, separated by commas"
-        raise ServiceError(msg)
-    if not _is_utf8(raw):
-        log.warning("%s is not in UTF-8; its text is read as Latin-1", path.name)
-        raw = _arrow_of_csv(path, layout, "latin-1")
+    raw, units = read_csv(path)
     stars = _from_arrow(raw)
-    for name, unit in zip(stars.colnames, layout.units, strict=False):
+    for name, unit in zip(stars.colnames, units, strict=False):
         stars[name].unit = u.Unit(unit.strip(), parse_strict="silent") if unit.strip(" -") else None
     return stars
-
-
-def _is_utf8(raw):
-    """Whether Arrow could decode the names and the text of a CSV file."""
-    import pyarrow as pa
-
-    try:
-        return bool(raw.column_names) and not any(map(pa.types.is_binary, raw.schema.types))
-    except UnicodeDecodeError:
-        return False
-
-
-_KNOWN = {spelling for name, info in COLUMNS.items() for spelling in (name, *info.aliases)}
-
-
-class _CsvLayout(NamedTuple):
-    """Lines before the columns' names, the names where they are one of these, the separator, and a line of units."""
-
-    skipped: int
-    names: list[str] | None
-    separator: str
-    units: list[str]
-
-
-def _arrow_of_csv(path, layout, encoding):
-    from pyarrow import csv
-
-    below = 2 if layout.units else 0
-    return csv.read_csv(
-        path,
-        read_options=csv.ReadOptions(
-            skip_rows=layout.skipped, column_names=layout.names, skip_rows_after_names=below, encoding=encoding
-        ),
-        parse_options=csv.ParseOptions(
-            delimiter=layout.separator,
-            invalid_row_handler=lambda row: "skip" if row.text.startswith("#") else "error",  # as VizieR ends its own
-        ),
-        convert_options=csv.ConvertOptions(
-            null_values=(*_NULLS, *(f" {null}" for null in _NULLS)), strings_can_be_null=True
-        ),
-    )
-
-
-def _csv_layout(path):
-    """
-    What stands in the lines before the stars.
-
-    Comments, the last of which may be the columns' names where the next line has numbers; and in VizieR's files lines
-    of units and of dashes below the names.
-    """
-    comments, told = 0, ""
-    with path.open("rb") as file, gzip.open(file) if path.suffix.lower() == ".gz" else file as lines:
-        for raw in lines:
-            line = _as_text(raw)
-            if line.strip() and not line.startswith("#"):
-                break
-            comments, told = comments + 1, line if line.startswith("#") else told
-        below = [_as_text(next(lines, b"")) for _ in range(2)]
-    separator = next((c for c in ",;\t" if c in line), ",")
-    first, names = line.split(separator), [name.strip() for name in told.lstrip("# ").split(separator)]
-    known = any(name.lower() in _KNOWN for name in names)
-    if known and len(names) == len(first) > 1 and _is_number(first[0]):
-        return _CsvLayout(comments, names, separator, [])
-    units, dashes = (row.split(separator) for row in below)
-    # A row of nulls may be dashes, too, but none of the rows before it is without a number then.
-    of_vizier = all(cell.strip() and not cell.strip(" -") for cell in dashes) and not any(map(_is_number, units))
-    return _CsvLayout(comments, None, separator, units if of_vizier else [])
-
-
-def _as_text(line):
-    line = line.removeprefix(codecs.BOM_UTF8).strip(b"\r\n")
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        return line.decode("latin-1")
-
-
-def _is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _read_parquet(path):
