@@ -4,8 +4,10 @@ import numpy as np
 
 from ..columns import canonical_order, floats, parallax_zero_point
 from ..simulate import SimulatedCluster, inject_cluster, shuffle_positions
+from ._reddening import cluster_extinction
 
 _FIELD_STARS = 80, 4_000  # a field is thinned to: small ones teach as much and cost less
+_IN_VIEW = 2.0  # mag: so far down the main sequence giants are few
 _RADIAL_VELOCITY = 30.0  # km/s, standard deviation over clusters
 
 
@@ -35,8 +37,9 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
     """
     Draw a cluster that could be in a field.
 
-    Sizes, distances (log-uniform), concentrations, ages and reddenings are log-uniform or uniform over what open
-    clusters have; its mean motion is that of a field star, or now and then far from all.
+    Sizes, distances (log-uniform), concentrations and ages are log-uniform or uniform over what open clusters have; its
+    mean motion is that of a field star, or now and then far from all, and its reddening about that of field stars at
+    its distance.
 
     Parameters
     ----------
@@ -66,6 +69,13 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
         centre = np.array([np.median(floats(field["pmra"])), np.median(floats(field["pmdec"]))])
         motion = centre + (motion - centre) * 2
     motion = motion + rng.normal(0, 0.2, 2)
+    # Streams of their own, so that what is drawn next does not depend on them.
+    velocity, dust, stars = rng.spawn(3)
+    extinction = cluster_extinction(field, region.center.galactic.b.deg, 1000 / parallax, dust)
+    turnoff = float(rng.uniform(-2, 4))
+    # Of a cluster whose turnoff is hardly in view giants are what one sees.
+    depth = np.nanmax(floats(field["phot_g_mean_mag"])) - extinction + 5 * np.log10(parallax) - 10 - turnoff
+    giants = stars.uniform(0, 0.12) + np.clip(1 - depth / _IN_VIEW, 0, 1) * stars.uniform(0.2, 0.8)
     # No cluster's scale radius is much above 10 pc.
     largest = np.degrees(10 * parallax / 1000) * 60
     return SimulatedCluster(
@@ -81,12 +91,11 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
         axis_ratio=float(rng.uniform(0.65, 1)),
         position_angle=float(np.pi / 2 - rng.uniform(0, np.pi)),
         binaries=0.12,
-        turnoff=float(rng.uniform(-2, 4)),
-        giants=float(rng.uniform(0, 0.12)),
-        extinction=float(np.exp(rng.uniform(np.log(0.05), np.log(2.5)))),
+        turnoff=turnoff,
+        giants=float(giants),
+        extinction=extinction,
         error_scale=float(rng.uniform(1.0, 1.15)),
-        # Of a stream of its own, so that what is drawn next does not depend on it.
-        radial_velocity=float(rng.spawn(1)[0].normal(0, _RADIAL_VELOCITY)),
+        radial_velocity=float(velocity.normal(0, _RADIAL_VELOCITY)),
     )
 
 
