@@ -27,7 +27,8 @@ from decocc_vo.pretrain import (
 from decocc_vo.pretrain.__main__ import main
 from decocc_vo.pretrain._examples import _copied, noisier
 from decocc_vo.pretrain._files import _one_thread_each
-from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
+from decocc_vo.pretrain._reddening import cluster_extinction, field_extinction
+from decocc_vo.simulate import REDDENING, SimulatedCluster, inject_cluster, main_sequence_colour, simulate_field
 from decocc_vo.stars.files import read_stars
 from decocc_vo.votable import write_table
 
@@ -75,6 +76,50 @@ def test_drawn_clusters_could_be_open_clusters(field):
     assert draw_cluster(field, REGION, np.random.default_rng(2)) == draw_cluster(
         field, REGION, np.random.default_rng(2)
     )
+
+
+@pytest.fixture(scope="module")
+def dusty():
+    """Dwarfs from 0.2 to 1.5 kpc behind dust of 0.8 mag in G for a kpc."""
+    rng = np.random.default_rng(0)
+    distance, absolute = rng.uniform(200, 1500, 600), rng.uniform(3, 7, 600)
+    extinction = 0.8 * distance / 1000
+    mag = absolute + 5 * np.log10(distance / 10) + extinction
+    stars = {"parallax": 1000 / distance, "parallax_error": np.full(600, 0.01), "phot_g_mean_mag": mag}
+    return Table(stars | {"bp_rp": main_sequence_colour(absolute) + REDDENING * extinction})
+
+
+def test_the_fields_dwarfs_tell_the_extinction(dusty):
+    for distance in (400, 1000, 1400):
+        assert field_extinction(dusty, 0.0, distance) == pytest.approx(0.8 * distance / 1000, abs=0.05)
+    # Beyond the farthest: as much again in the plane, and hardly more above the dust.
+    farthest = field_extinction(dusty, 0.0, 1400)
+    assert field_extinction(dusty, 0.0, 2800) == pytest.approx(1.95 * farthest, rel=0.06)
+    assert farthest <= field_extinction(dusty, 45.0, 2800) < 1.12 * farthest
+
+
+def test_where_no_dwarf_tells_extinction_is_drawn_at_large(dusty):
+    dim = Table(dusty, copy=True)
+    dim["parallax_error"] = 10.0
+    for stars in (dim, dusty[:5], dusty[["parallax", "parallax_error", "phot_g_mean_mag"]]):
+        assert field_extinction(stars, 0.0, 1000) is None
+        drawn = [cluster_extinction(stars, 0.0, 1000, np.random.default_rng(seed)) for seed in range(100)]
+        assert 0.05 <= min(drawn) < 0.1 < 1.5 < max(drawn) <= 2.5
+    drawn = [cluster_extinction(dusty, 0.0, 1000, np.random.default_rng(seed)) for seed in range(100)]
+    assert np.median(drawn) == pytest.approx(0.8, rel=0.1)
+    assert 0.4 < min(drawn) < 0.6 < 1.0 < max(drawn) < 2
+
+
+def test_of_a_cluster_with_its_turnoff_out_of_view_giants_are_seen(field):
+    far, near = (
+        [
+            draw_cluster(field, REGION, np.random.default_rng(seed), distances=(kpc * 1000, kpc * 1001))
+            for seed in range(60)
+        ]
+        for kpc in (9.0, 0.3)
+    )
+    assert max(c.giants for c in near) <= 0.12
+    assert 0.2 < np.mean([c.giants for c in far]) < 0.7
 
 
 @pytest.fixture(scope="module")

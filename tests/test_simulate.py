@@ -199,6 +199,19 @@ def test_magnitudes_and_colours_are_those_of_a_sequence(field):
     assert floats(reddened["bp_rp"]).min() > 1.2 + 0.84 - 0.2
 
 
+def test_giants_are_in_the_clump_and_on_the_branch(field):
+    far = cluster(giants=1.0, extinction=0.0, parallax=0.5)
+    own = members(inject_cluster(field, REGION, far, seed=6))
+    g, colour = floats(own["phot_g_mean_mag"]) - 5 * np.log10(2000) + 5, floats(own["bp_rp"])
+    red = (colour > 0.85) & (g < 3.1)
+    assert red.mean() > 0.8  # the others would be brighter than the field's stars
+    clump = red & (np.abs(g - 0.5) < 0.5)
+    assert 0.4 < clump.sum() / red.sum() < 0.8
+    assert np.median(colour[clump]) == pytest.approx(1.25, abs=0.02)
+    assert np.median(colour[red & (g > 2)]) == pytest.approx(1.01, abs=0.05)
+    assert np.median(colour[red & (g < -0.7)]) == pytest.approx(1.44, abs=0.06)
+
+
 def test_the_field_is_kept(field):
     field = Table(field, copy=True)
     field["ruwe"] = np.linspace(0.8, 1.4, len(field)).astype(np.float32)

@@ -108,7 +108,7 @@ def _write_simulation(number, seed, manifest, fields, folder):
         return
     real = np.load(folder / f"real_{entry['name']}.npz")
     field = field_for_simulation(without_cluster(stars, real["lab"], real["p"]), rng)
-    cluster = draw_cluster(field, region, rng)
+    cluster = draw_cluster(field, region, rng, of_disc=number % 2 == 1)
     try:
         made = example(field, region, cluster, int(rng.integers(2**31)))
     except InputError:  # a draw that fell outside the footprint

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from ..columns import canonical_order, floats, parallax_zero_point
+from ..columns import canonical_order, floats, parallax_zero_point, standard_errors
 from ..simulate import SimulatedCluster, inject_cluster, shuffle_positions
 from ._reddening import cluster_extinction
 
 _FIELD_STARS = 80, 4_000  # a field is thinned to: small ones teach as much and cost less
+_DEPTH, _PECULIAR = 0.1, (0.1, 0.8)  # share of the parallax that is one distance; of the scatter that clusters have
 _IN_VIEW = 2.0  # mag: so far down the main sequence giants are few
 _RADIAL_VELOCITY = 30.0  # km/s, standard deviation over clusters
 
@@ -33,7 +34,7 @@ def field_for_simulation(stars, rng):
     return shuffle_positions(stars, int(rng.integers(2**31)))
 
 
-def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)):
+def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0), of_disc=False):
     """
     Draw a cluster that could be in a field.
 
@@ -53,6 +54,9 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
         Stars of the cluster; default is log-uniform, from 8.
     distances : tuple of float
         Nearest and farthest [pc].
+    of_disc : bool
+        Whether its mean motion is that of field stars at its distance, as clusters of the disc have it, which hides it
+        among them; by default it is any field star's.
 
     Returns
     -------
@@ -63,14 +67,11 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
     footprint = float(np.quantile(np.hypot(xi, eta), 0.999))
     nearest, farthest = (np.log(1000 / distance) for distance in distances)
     parallax = float(np.exp(rng.uniform(farthest, nearest)))
-    star = field[int(rng.integers(n))]
-    motion = np.array([float(star["pmra"]), float(star["pmdec"])])
-    if rng.uniform() < 0.25:
-        centre = np.array([np.median(floats(field["pmra"])), np.median(floats(field["pmdec"]))])
-        motion = centre + (motion - centre) * 2
-    motion = motion + rng.normal(0, 0.2, 2)
     # Streams of their own, so that what is drawn next does not depend on them.
-    velocity, dust, stars = rng.spawn(3)
+    velocity, dust, stars, disc = rng.spawn(4)
+    motion = _motion_of_any(field, rng)
+    if of_disc:
+        motion = _motion_at(field, parallax, disc)
     extinction = cluster_extinction(field, region.center.galactic.b.deg, 1000 / parallax, dust)
     turnoff = float(rng.uniform(-2, 4))
     # Of a cluster whose turnoff is hardly in view giants are what one sees.
@@ -97,6 +98,29 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
         error_scale=float(rng.uniform(1.0, 1.15)),
         radial_velocity=float(velocity.normal(0, _RADIAL_VELOCITY)),
     )
+
+
+def _motion_of_any(field, rng):
+    """Motion of a field star, or now and then twice as far from the others."""
+    motions = np.stack([floats(field["pmra"]), floats(field["pmdec"])], axis=1)
+    motion = motions[int(rng.integers(len(field)))]
+    if rng.uniform() < 0.25:
+        centre = np.median(motions, axis=0)
+        motion = centre + (motion - centre) * 2
+    return motion + rng.normal(0, 0.2, 2)
+
+
+def _motion_at(field, parallax, rng):
+    """Motion that a cluster of the disc may have at a parallax: the field stars' there, with less scatter."""
+    motions = np.stack([floats(field["pmra"]), floats(field["pmdec"])], axis=1)
+    error = np.hypot(standard_errors(field)[:, 2], _DEPTH * parallax)
+    weight = np.exp(-0.5 * ((floats(field["parallax"]) - parallax_zero_point(field) - parallax) / error) ** 2) / error
+    known = np.isfinite(motions).all(axis=1)
+    # Where no star is as near as that, it is any star's.
+    motions, weight = motions[known], np.nan_to_num(weight[known]) + 1e-12
+    centre = [np.quantile(motion, 0.5, weights=weight, method="inverted_cdf") for motion in motions.T]
+    star = motions[rng.choice(len(motions), p=weight / weight.sum())]
+    return centre + (star - centre) * rng.uniform(*_PECULIAR)
 
 
 def simulated(field, region, cluster, seed):
