@@ -2,12 +2,13 @@
 Exact truth: clusters injected into real fields without theirs, and fields in which there is none.
 
     python benchmarks/injections.py FIELDS [--clusters 500] [--sizes 10,3000] [--nulls 300] [--pairs 60] [--jobs N]
-        [--wide N] [--seed N] [--output FILE.json]
+        [--wide N] [--of-disc] [--seed N] [--output FILE.json]
 
 Each field of FIELDS loses its listed and probable members, and its positions are dealt out anew. A cluster of 10 to
 3000 stars, or as ``--sizes`` says, at 50 pc to 10 kpc, half to 0.3 % of all stars, is put into it, and
-`decocc_vo.DECOCC` is asked for the cluster, as a user would: nothing is left out. Printed are completeness of the
-detection, F1, the reliability of the probabilities, and the sum of p, by size. Nulls are the same fields without a
+`decocc_vo.DECOCC` is asked for the cluster, as a user would: nothing is left out. Its motion is any field star's, or
+with ``--of-disc`` that of field stars at its distance, among which it is harder to find. Printed are completeness of
+the detection, F1, the reliability of the probabilities, and the sum of p, by size. Nulls are the same fields without a
 cluster, simulated fields, and the real fields with their members removed but all positions as they were: the largest
 significance each reaches, and how many hold a candidate at the default threshold. Pairs are two clusters of one
 distance and motion, within 0.1 mas/yr, in such a field: how many come back as two. Wide are clusters of 15 to 300 stars
@@ -80,14 +81,14 @@ def empty_fields(fields, jobs):
     return {entry["name"]: field for entry, field in zip(manifest, empty, strict=True)}
 
 
-def injected(field, region, rng, sizes):
+def injected(field, region, rng, sizes, of_disc=False):
     """A thinned field with a cluster, and the cluster."""
     wanted = int(np.exp(rng.uniform(*np.log(sizes))))
     share = np.exp(rng.uniform(np.log(0.003), np.log(0.5)))
     rest = min(len(field), max(int(wanted / share * (1 - share)), 50))
     field = shuffle_positions(field[np.sort(rng.permutation(len(field))[:rest])], int(rng.integers(2**31)))
     members = int(np.clip(wanted, 10, max(rest, 10)))
-    cluster = draw_cluster(field, region, rng, members=members)
+    cluster = draw_cluster(field, region, rng, members=members, of_disc=of_disc)
     stars, truth, _ = simulated(field, region, cluster, int(rng.integers(2**31)))
     return stars, truth == 1, cluster
 
@@ -120,12 +121,12 @@ def pieces(result, truth):
     return sum(int(2 * truth[chosen].sum() > chosen.sum()) for chosen in groups(result))
 
 
-def run_cluster(seed, sizes, index):
+def run_cluster(seed, sizes, of_disc, index):
     """Answer for an injected cluster: dict with truth, p and what was injected, or None if it cannot be."""
     rng = np.random.default_rng([seed, 1, index])
     name, (field, region) = background(rng)
     try:
-        stars, truth, cluster = injected(field, region, rng, sizes)
+        stars, truth, cluster = injected(field, region, rng, sizes, of_disc)
     except InputError:  # a draw that fell outside the footprint
         return None
     result = DECOCC().fit(stars, region)
@@ -355,11 +356,12 @@ def main(args=None):
     arguments = parser(__doc__, clusters=500, nulls=300, sizes=[10, 3000])
     arguments.add_argument("--pairs", type=int, default=60)
     arguments.add_argument("--wide", type=int, default=60)
+    arguments.add_argument("--of-disc", action="store_true", help="clusters move as field stars at their distance do")
     arguments.add_argument("--output", type=Path)
     options = arguments.parse_args(args)
     backgrounds = empty_fields(options.fields, options.jobs)
     with pool(options.jobs, backgrounds) as jobs:
-        rows = answers(jobs, partial(run_cluster, options.seed, options.sizes), options.clusters)
+        rows = answers(jobs, partial(run_cluster, options.seed, options.sizes, options.of_disc), options.clusters)
         if rows:
             report_clusters(rows)
         nulls = {

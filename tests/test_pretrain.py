@@ -10,6 +10,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table, vstack
 
 from decocc_vo import ClusterRegion
+from decocc_vo.columns import parallax_zero_point
 from decocc_vo.embedding.context import FEATURES, NEAR
 from decocc_vo.embedding.features import observables
 from decocc_vo.embedding.head import correct, load_head
@@ -120,6 +121,29 @@ def test_of_a_cluster_with_its_turnoff_out_of_view_giants_are_seen(field):
     )
     assert max(c.giants for c in near) <= 0.12
     assert 0.2 < np.mean([c.giants for c in far]) < 0.7
+
+
+def test_clusters_of_the_disc_move_as_field_stars_at_their_distance():
+    rng = np.random.default_rng(0)
+    near = rng.uniform(size=1000) < 0.5
+    stars = simulate_field(REGION, 1000, seed=4)
+    stars["parallax"] = np.where(near, 5.0, 0.5) + parallax_zero_point(stars)
+    stars["parallax_error"] = 0.05
+    stars["pmra"] = np.where(near, 20.0, -2.0) + rng.normal(0, 1, 1000)
+    for parallax, pmra in ((5.0, 20.0), (0.5, -2.0)):
+        at = (999 / parallax, 1001 / parallax)
+        of_disc, of_any = (
+            np.array(
+                [
+                    draw_cluster(stars, REGION, np.random.default_rng(n), distances=at, of_disc=disc).pmra
+                    for n in range(40)
+                ]
+            )
+            for disc in (True, False)
+        )
+        np.testing.assert_allclose(of_disc, pmra, atol=2.5)
+        assert 0.1 < of_disc.std() < 0.8
+        assert np.ptp(of_any) > 20
 
 
 @pytest.fixture(scope="module")
