@@ -45,7 +45,7 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
     Parameters
     ----------
     field : `~astropy.table.Table`
-        Its stars.
+        Its stars, with magnitudes.
     region : `~decocc_vo.region.ClusterRegion`
         Its region.
     rng : `~numpy.random.Generator`
@@ -68,15 +68,16 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
     nearest, farthest = (np.log(1000 / distance) for distance in distances)
     parallax = float(np.exp(rng.uniform(farthest, nearest)))
     # Streams of their own, so that what is drawn next does not depend on them.
-    velocity, dust, stars, disc = rng.spawn(4)
-    motion = _motion_of_any(field, rng)
+    velocity, dust, evolved, disc = rng.spawn(4)
+    motions = np.stack([floats(field["pmra"]), floats(field["pmdec"])], axis=1)
+    motion = _motion_of_any(motions, rng)  # drawn in any case, for the same reason
     if of_disc:
-        motion = _motion_at(field, parallax, disc)
+        motion = _motion_at(field, motions, parallax, disc)
     extinction = cluster_extinction(field, region.center.galactic.b.deg, 1000 / parallax, dust)
     turnoff = float(rng.uniform(-2, 4))
     # Of a cluster whose turnoff is hardly in view giants are what one sees.
     depth = np.nanmax(floats(field["phot_g_mean_mag"])) - extinction + 5 * np.log10(parallax) - 10 - turnoff
-    giants = stars.uniform(0, 0.12) + np.clip(1 - depth / _IN_VIEW, 0, 1) * stars.uniform(0.2, 0.8)
+    giants = evolved.uniform(0, 0.12) + np.clip(1 - depth / _IN_VIEW, 0, 1) * evolved.uniform(0.2, 0.8)
     # No cluster's scale radius is much above 10 pc.
     largest = np.degrees(10 * parallax / 1000) * 60
     return SimulatedCluster(
@@ -100,19 +101,17 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
     )
 
 
-def _motion_of_any(field, rng):
+def _motion_of_any(motions, rng):
     """Motion of a field star, or now and then twice as far from the others."""
-    motions = np.stack([floats(field["pmra"]), floats(field["pmdec"])], axis=1)
-    motion = motions[int(rng.integers(len(field)))]
+    motion = motions[int(rng.integers(len(motions)))]
     if rng.uniform() < 0.25:
         centre = np.median(motions, axis=0)
         motion = centre + (motion - centre) * 2
     return motion + rng.normal(0, 0.2, 2)
 
 
-def _motion_at(field, parallax, rng):
+def _motion_at(field, motions, parallax, rng):
     """Motion that a cluster of the disc may have at a parallax: the field stars' there, with less scatter."""
-    motions = np.stack([floats(field["pmra"]), floats(field["pmdec"])], axis=1)
     error = np.hypot(standard_errors(field)[:, 2], _DEPTH * parallax)
     weight = np.exp(-0.5 * ((floats(field["parallax"]) - parallax_zero_point(field) - parallax) / error) ** 2) / error
     known = np.isfinite(motions).all(axis=1)
