@@ -155,11 +155,13 @@ def _sequence(cluster, rng, n, limits):
     q = rng.uniform(0, 1, n)
     absolute = absolute - np.where(pair, 0.75 * q**3, 0.0)
     colour = colour + np.where(pair, 0.06 * q, 0.0)
-    evolved, clump = rng.uniform(0, 1, n) < cluster.giants, rng.uniform(0, 1, n) < 0.5
-    red = np.where(clump, _GIANT_G + rng.normal(0, 0.35, n), rng.uniform(*_BRANCH_G, n))
+    evolved = rng.uniform(0, 1, n) < cluster.giants
+    of_branch = rng.spawn(1)[0]  # of a stream of its own: what is drawn next does not depend on the branch
+    branch = of_branch.uniform(0, 1, n) < 0.5
+    red = np.where(branch, of_branch.uniform(*_BRANCH_G, n), _GIANT_G + rng.normal(0, 0.35, n))
     giant = evolved & (limits[0] < modulus + red) & (modulus + red < limits[1])
     absolute = np.where(giant, red, absolute)
-    slope = np.where(clump, 0.0, _BRANCH_SLOPE)
+    slope = np.where(branch, _BRANCH_SLOPE, 0.0)
     colour = np.where(giant, _GIANT_COLOUR + slope * (red - _GIANT_G) + rng.normal(0, 0.06, n), colour)
     noise = 0.01 + 0.02 * np.maximum(absolute + modulus - 16, 0) ** 1.5
     return absolute + modulus, colour + REDDENING * cluster.extinction + rng.normal(0, noise)
