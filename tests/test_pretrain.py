@@ -104,7 +104,11 @@ def test_where_no_dwarf_tells_extinction_is_drawn_at_large(dusty):
     dim["parallax_error"] = 10.0
     for stars in (dim, dusty[:5], dusty[["parallax", "parallax_error", "phot_g_mean_mag"]]):
         assert field_extinction(stars, 0.0, 1000) is None
-        drawn = [cluster_extinction(stars, 0.0, 1000, np.random.default_rng(seed)) for seed in range(100)]
+        assert cluster_extinction(stars, 0.0, 1000, np.random.default_rng(0)) is None
+        field = Table(stars, copy=True)
+        field["ra"], field["dec"] = np.linspace(119.8, 120.2, len(field)), -35.0
+        field["pmra"], field["pmdec"] = 1.0, 2.0
+        drawn = [draw_cluster(field, REGION, np.random.default_rng(seed), members=9).extinction for seed in range(100)]
         assert 0.05 <= min(drawn) < 0.1 < 1.5 < max(drawn) <= 2.5
     drawn = [cluster_extinction(dusty, 0.0, 1000, np.random.default_rng(seed)) for seed in range(100)]
     assert np.median(drawn) == pytest.approx(0.8, rel=0.1)

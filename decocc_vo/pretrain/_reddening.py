@@ -72,10 +72,8 @@ def cluster_extinction(stars, latitude, distance, rng):
 
     Returns
     -------
-    extinction : float
-        In G [mag]; log-uniform where the field does not tell.
+    extinction : float or None
+        In G [mag]; None where the field does not tell.
     """
-    about, scatter = field_extinction(stars, latitude, distance), rng.normal()
-    if about is None:
-        return float(np.exp(rng.uniform(np.log(0.05), np.log(2.5))))
-    return float(np.clip(about * np.exp(_SCATTER * scatter), _LEAST, _MOST))
+    about = field_extinction(stars, latitude, distance)
+    return None if about is None else float(np.clip(about * np.exp(_SCATTER * rng.normal()), _LEAST, _MOST))

@@ -1,5 +1,7 @@
 """Simulated clusters, drawn as open clusters are, in real fields without theirs."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..columns import canonical_order, floats, parallax_zero_point, standard_errors
@@ -73,14 +75,9 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
     motion = _motion_of_any(motions, rng)  # drawn in any case, for the same reason
     if of_disc:
         motion = _motion_at(field, motions, parallax, disc)
-    extinction = cluster_extinction(field, region.center.galactic.b.deg, 1000 / parallax, dust)
-    turnoff = float(rng.uniform(-2, 4))
-    # Of a cluster whose turnoff is hardly in view giants are what one sees.
-    depth = np.nanmax(floats(field["phot_g_mean_mag"])) - extinction + 5 * np.log10(parallax) - 10 - turnoff
-    giants = evolved.uniform(0, 0.12) + np.clip(1 - depth / _IN_VIEW, 0, 1) * evolved.uniform(0.2, 0.8)
     # No cluster's scale radius is much above 10 pc.
     largest = np.degrees(10 * parallax / 1000) * 60
-    return SimulatedCluster(
+    cluster = SimulatedCluster(
         n_members=members or int(np.exp(rng.uniform(np.log(8), np.log(min(3000, n))))),
         pmra=float(motion[0]),
         pmdec=float(motion[1]),
@@ -93,12 +90,22 @@ def draw_cluster(field, region, rng, *, members=None, distances=(50.0, 10_000.0)
         axis_ratio=float(rng.uniform(0.65, 1)),
         position_angle=float(np.pi / 2 - rng.uniform(0, np.pi)),
         binaries=0.12,
-        turnoff=turnoff,
-        giants=float(giants),
-        extinction=extinction,
+        turnoff=float(rng.uniform(-2, 4)),
+        giants=float(rng.uniform(0, 0.12)),
+        extinction=float(np.exp(rng.uniform(np.log(0.05), np.log(2.5)))),
         error_scale=float(rng.uniform(1.0, 1.15)),
         radial_velocity=float(velocity.normal(0, _RADIAL_VELOCITY)),
     )
+    return _as_seen(cluster, field, region.center.galactic.b.deg, dust, evolved)
+
+
+def _as_seen(cluster, field, latitude, dust, evolved):
+    """The cluster behind the field's dust, if that is known; if its turnoff is hardly in view, mostly giants."""
+    extinction = cluster_extinction(field, latitude, 1000 / cluster.parallax, dust) or cluster.extinction
+    modulus = 10 - 5 * np.log10(cluster.parallax) + extinction
+    depth = np.nanmax(floats(field["phot_g_mean_mag"])) - modulus - cluster.turnoff
+    giants = cluster.giants + np.clip(1 - depth / _IN_VIEW, 0, 1) * evolved.uniform(0.2, 0.8)
+    return replace(cluster, extinction=extinction, giants=float(giants))
 
 
 def _motion_of_any(motions, rng):
