@@ -367,6 +367,19 @@ def test_a_star_far_away_has_probability_zero(fitted):
     assert p[2] < 1e-6
 
 
+def test_the_evidence_of_a_star_that_is_out_of_reach_is_finite(fitted):
+    """However certain its motion is: one star known to be field must not end a candidate."""
+    stars, model, _ = fitted
+    z, cov, xy, weight = (a.copy() for a in stars)
+    cluster = model._replace(mean=jnp.array([40.0, 40.0, 40.0]))
+    z[0], cov[0], xy[0] = cluster.mean, 1e-4 * np.eye(3), 9e3
+    scores = score_stars(as_stars(z, cov, xy, weight), cluster)
+    assert float(scores.kinematic[0]) > 20
+    with_place, without = (np.logaddexp(0, float(v[0])) for v in (scores.logit, scores.kinematic))
+    assert float(scores.spatial_gain[0]) == pytest.approx(with_place - without, rel=1e-3)
+    assert np.isfinite(scores.spatial_gain).all()
+
+
 def test_no_field_gaussian_imitates_the_cluster():
     """With a floor, a component that starts on the cluster is wider than the cluster there."""
     stars, start, _ = scene(n=900, members=400)

@@ -256,6 +256,6 @@ def score_stars(stars, model):
     log_field = logsumexp(log_components, axis=1)
     kinematic = log_kinematic - log_field
     logit = kinematic + profile
-    spatial = jnp.log1p(jax.nn.sigmoid(kinematic) * jnp.expm1(profile))
+    spatial = jax.nn.softplus(logit) - jax.nn.softplus(kinematic)
     gain = jnp.log1p(-model.fraction) + jax.nn.softplus(logit)
     return Scores(logit, kinematic, profile, log_field - jnp.log1p(-model.fraction), spatial, gain)
