@@ -1,4 +1,4 @@
-"""Two clusters of one motion come back as two, and one cluster, however stretched, as one."""
+"""Two clusters that one fit has in one come back as two, and one cluster, however stretched, as one."""
 
 from dataclasses import replace
 
@@ -8,10 +8,10 @@ import pytest
 from astropy.coordinates import SkyCoord
 
 from decocc_vo import ClusterRegion
-from decocc_vo.columns import canonical_order
-from decocc_vo.embedding.detection import Embedding, evidence, fit_peak, refine, repeat
+from decocc_vo.columns import AU_YR, canonical_order
+from decocc_vo.embedding.detection import Embedding, again, evidence, fit_peak, refine, repeat
 from decocc_vo.embedding.features import observables
-from decocc_vo.embedding.pairs import separate
+from decocc_vo.embedding.pairs import _separation, separate
 from decocc_vo.embedding.search import search_clusters
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 
@@ -83,8 +83,8 @@ def test_the_evidence_of_each_leaves_out_the_stars_of_the_other(fit, pair):
 
 def test_a_bootstrap_keeps_them_apart(pair):
     for part in pair:
-        again = repeat(part, 1, 0)
-        assert f1(again.probability >= 0.5, part.probability >= 0.5) > 0.9
+        anew = repeat(part, 1, 0)
+        assert f1(anew.probability >= 0.5, part.probability >= 0.5) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,30 @@ def test_the_search_returns_both_and_the_nearest_first(parallax):
     assert f1(found.group == 1, truth == 1) > 0.9
     assert np.all(sum(candidate.probability for candidate in found.candidates) < 1.1)
     assert found.stop_reason.startswith("found 2 clusters among ")
+
+
+@pytest.mark.parametrize(("apart", "parallax"), [(0.0, 0.8), (7.0, 0.8), (7.0, 3.0)], ids=["behind", "beside", "near"])
+def test_clusters_of_different_motion_that_overlap(apart, parallax):
+    """Beside each other they look like one in perspective, too."""
+    change = 4 * parallax / AU_YR / np.sqrt(2)  # 4 km/s
+    place = {"parallax": parallax, "radius": 4.0, "dispersion": 0.6, "binaries": 0.0}
+    one = SimulatedCluster(n_members=200, pmra=-1.0, pmdec=-1.0, xi=-apart / 2, **place)
+    other = replace(one, n_members=120, pmra=-1.0 - change, pmdec=-1.0 - change, xi=apart / 2)
+    stars, truth = plant(one, other, stars=3000)
+    found = search_clusters(stars, REGION, np.zeros(len(stars)))
+    assert [candidate.accepted for candidate in found.candidates] == [True, True]
+    assert f1(found.group == 0, truth == 0) > 0.9
+    assert f1(found.group == 1, truth == 1) > 0.9
+
+
+def test_halves_of_one_motion_are_not_apart(fit):
+    """Its core and its outskirts are explained better by two, and have one motion."""
+    wide = fit.model._replace(scatter=fit.model.scatter * 4)
+    one, other = again(fit, fit.model, 0), again(fit, wide, 0)
+    assert _separation(one, other) == pytest.approx(0, abs=1e-6)
+    moved = again(fit, fit.model._replace(mean=fit.model.mean + np.sqrt(np.diag(fit.model.scatter))), 0)
+    assert _separation(one, moved) == pytest.approx(_separation(moved, one))
+    assert 0.5 < _separation(one, moved) < 2
 
 
 @pytest.mark.parametrize("number", [0, 1])

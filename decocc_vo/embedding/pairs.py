@@ -1,4 +1,4 @@
-"""Two clusters of one motion and distance, as h and chi Persei: told apart by where they are on the sky."""
+"""Two clusters that were fitted as one: told apart by where they are on the sky, as h and chi Persei, or by motion."""
 
 from dataclasses import replace
 
@@ -18,16 +18,22 @@ _LOPSIDED = 4.0  # sigma: a cluster is the same on both sides; its chance clumps
 _STARTS, _APART = 3, 0.2  # second centres that are tried, and how far from each other, in footprint radii
 _ROUNDS, _STEPS = 8, 10
 _VALLEY = 0.5  # density between two clusters, in parts of the lower peak's
+_WIDTHS = (0.4, 1.0)  # of a second motion, in parts of the dispersion that clusters have
+_MEMBERS = 5_000  # whose motions two clusters have to explain
+_PARTS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # of the members, that one of the two has
+_EXCHANGES = 2
+_SEPARATED = 2.5  # sigma of both motions together: halves of one cluster are nearer
 
 
 def separate(fit, threshold, fewest, seed=0):
     """
     Tell two clusters apart that were fitted as one.
 
-    A second profile on the sky is looked for among the members. Where one is, both clusters are fitted together: in
-    turn, each to the stars as far as the other does not have them, which is expectation maximisation of a mixture of
-    both. They are two if each holds for itself, if there is a valley between them on the sky, and if opposite to the
-    smaller one, seen from the larger, there is nothing like it: a single cluster, elongated or not, has two sides.
+    A second profile on the sky is looked for among the members, and a second motion. Where one is, both clusters are
+    fitted together: in turn, each to the stars as far as the other does not have them, which is expectation
+    maximisation of a mixture of both. They are two if each holds for itself, and if either their motions differ by
+    three times what both scatter, or there is a valley between them on the sky, and opposite to the smaller one, seen
+    from the larger, nothing like it: a single cluster, elongated or not, has two sides.
 
     Parameters
     ----------
@@ -45,13 +51,64 @@ def separate(fit, threshold, fewest, seed=0):
     fits : tuple of `~decocc_vo.embedding.detection.Fit`
         Two, of which each knows of the other, or the one that was given.
     """
-    outside = _outside(fit)
-    for centre, radius, share in _second_profiles(fit, outside):
-        pair = _fit_both(fit, outside, centre, radius, share, seed)
+    for starts in (*_two_motions(fit), *_two_places(fit, _outside(fit))):
+        pair = _fit_both(fit, starts, seed)
         hold = all(significance(one) >= threshold and one.probability.sum() >= fewest for one in pair)
-        if hold and _lopsidedness(*pair) > _LOPSIDED and _valley(*pair) < _VALLEY:
+        if hold and (_separation(*pair) > _SEPARATED or _are_two_places(*pair)):
             return pair
     return (fit,)
+
+
+def _two_motions(fit):
+    """Where two clusters of different motions start that explain the members' motions better than one does."""
+    embedding, model = fit.embedding, fit.model
+    near = np.flatnonzero(fit.probability >= 0.05)
+    stands_for = max(len(near) / _MEMBERS, 1.0)
+    near = near[thin(len(near), _MEMBERS, 0)]
+    if len(near) < 2:
+        return []
+    z, cov = embedding.z[near].astype(float), embedding.z_cov[near].astype(float)
+    odds = np.exp(np.clip(fit.scores.logit[near], -30, 30))
+    own = _log_normal(z - model.mean, model.scatter + cov)
+    width = embedding.slope(fit.mean) * fit.dispersion
+    # Either is at one of the better measured stars; the odds of all to be of such a cluster, against the field.
+    order = np.argsort(np.einsum("nii->n", cov), kind="stable")
+    trials = z[order[np.unique(np.linspace(0, (len(order) - 1) // 2, _TRIALS // 2).astype(int))]]
+    places = [(mean, np.diag((scale * width) ** 2 + 1e-8)) for scale in _WIDTHS for mean in trials]
+    theirs = np.stack([_log_normal(z - mean, scatter + cov) - own for mean, scatter in places])
+    theirs = odds * np.exp(np.clip(theirs, -30, 30))
+    other, numbers = odds, [0, 0]
+    for turn in range(2 * _EXCHANGES):
+        gains = [np.log1p(share * theirs + (1 - share) * other).sum(axis=1) for share in _PARTS]
+        part, numbers[turn % 2] = np.unravel_index(np.argmax(gains), np.shape(gains))
+        other, share = theirs[numbers[turn % 2]], _PARTS[part]
+    gain = np.max(gains) - np.log1p(odds).sum()
+    if stands_for * gain < _PROMISING:
+        return []
+    return [
+        tuple(
+            model._replace(mean=places[number][0], scatter=places[number][1], fraction=part * model.fraction)
+            for number, part in zip(numbers, (1 - share, share), strict=True)
+        )
+    ]
+
+
+def _log_normal(offset, cov):
+    """Log density of normals, but for the constant."""
+    distance2 = np.einsum("ni,nij,nj->n", offset, np.linalg.inv(cov), offset)
+    return -0.5 * (distance2 + np.linalg.slogdet(cov)[1])
+
+
+def _separation(one, other):
+    """How far two motions are from each other, in the intrinsic scatter of both together."""
+    apart = (one.model.mean - other.model.mean)[:2].astype(float)
+    return float(
+        np.sqrt(apart @ np.linalg.solve((one.model.scatter + other.model.scatter)[:2, :2].astype(float), apart))
+    )
+
+
+def _are_two_places(*pair):
+    return _lopsidedness(*pair) > _LOPSIDED and _valley(*pair) < _VALLEY
 
 
 def _log_plummer(sky, centre, radius):
@@ -70,8 +127,8 @@ def _log_norm(outside, centre, radius):
     return np.log(np.mean(np.exp(_log_plummer(outside, centre, radius))) + 1e-12) if len(outside) else 0.0
 
 
-def _second_profiles(fit, outside):
-    """Centre, radius and share of second profiles that explain where the members are, best first."""
+def _two_places(fit, outside):
+    """Where a second cluster starts whose place explains where the members are, beside the first one; best first."""
     members = np.flatnonzero(fit.probability >= 0.5)
     near = np.flatnonzero(fit.probability >= 0.05)
     sky, odds = fit.embedding.sky, np.exp(np.clip(fit.scores.logit[near], -30, 30))
@@ -95,16 +152,16 @@ def _second_profiles(fit, outside):
             break
         if all(np.hypot(*(profile[0] - other[0])) > _APART for other in kept):
             kept.append(profile)
-    return kept
-
-
-def _fit_both(fit, outside, centre, radius, share, seed):
-    """Fit two clusters together, the second from a profile."""
     model = fit.model
-    second = model._replace(
-        centre=centre, radius=radius, log_norm=_log_norm(outside, centre, radius), fraction=share * model.fraction
-    )
-    pair = [again(fit, fit.model, 0, seed), again(fit, second, 0, seed)]
+    return [
+        (model, model._replace(centre=c, radius=r, log_norm=_log_norm(outside, c, r), fraction=share * model.fraction))
+        for c, r, share in kept
+    ]
+
+
+def _fit_both(fit, starts, seed):
+    """Fit two clusters together."""
+    pair = [again(fit, start, 0, seed) for start in starts]
     for _ in range(_ROUNDS):
         for mine, other in ((1, 0), (0, 1)):
             one = replace(pair[mine], rival=pair[other].scores.logit)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .candidates import Peak, find_peaks
 from .context import context_features, without_photometry
-from .detection import Embedding, fit_peak, refine, repeat, significance, straighten
+from .detection import Embedding, evidence, fit_peak, refine, repeat, significance, straighten
 from .features import observables
 from .head import agreed, correct, load_head
 from .pairs import separate
@@ -166,7 +166,15 @@ def _is_promising(fit, threshold):
 def _with_all_stars(fit, obs, seed, threshold):
     """The fit to all stars, without perspective where there may be a cluster."""
     whole = refine(fit, seed)
-    return straighten(whole, obs, seed) if _is_promising(fit, threshold) else whole
+    if not _is_promising(fit, threshold):
+        return whole
+    straight = straighten(whole, obs, seed)
+    if straight.perspective:
+        parts = _one_or_two(whole, threshold, seed)
+        # Two clusters beside each other that move differently are like one in perspective, and explained better.
+        if len(parts) > 1 and sum(map(evidence, parts)) > evidence(straight):
+            return whole
+    return straight
 
 
 def _one_or_two(fit, threshold, seed):
