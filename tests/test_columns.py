@@ -384,6 +384,50 @@ class TestOrder:
         assert list(usable_rows(stars)) == [True, True, True, False]
 
 
+@pytest.mark.parametrize("order", [("Gmag", "gmag", "rmag"), ("gmag", "rmag", "Gmag"), ("gmag", "Gmag", "rmag")])
+def test_the_g_of_another_survey_is_not_gaias(order):
+    magnitudes = {"Gmag": np.full(4, 15.0), "gmag": np.full(4, 16.0), "rmag": np.full(4, 14.0)}
+    assert set(conform(table(**{name: magnitudes[name] for name in order}))["phot_g_mean_mag"]) == {15.0}
+    stars = table(gmag=magnitudes["gmag"])
+    assert "phot_g_mean_mag" in conform(stars).colnames  # names in small letters
+    stars["rmag"] = magnitudes["rmag"]
+    assert "phot_g_mean_mag" not in conform(stars).colnames
+
+
+@pytest.mark.parametrize("missing", [-1, 0, np.iinfo("int64").min])
+def test_what_stands_for_no_identifier_is_none(missing):
+    stars = conform(table(source_id=np.array([missing, 7, missing, 8])))
+    assert stars["source_id"].tolist() == [None, 7, None, 8]
+    assert usable_rows(stars).all()
+
+
+def test_correlations_in_percent():
+    stars = table(pmra_pmdec_corr=[50.0, -20, 0, 100])
+    stars["pmra_pmdec_corr"].unit = u.percent
+    np.testing.assert_allclose(conform(stars)["pmra_pmdec_corr"], [0.5, -0.2, 0, 1])
+    stars["pmra_pmdec_corr"].unit = u.Unit("---", parse_strict="silent")  # for "none"
+    assert conform(stars)["pmra_pmdec_corr"].mask.tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("name", ["pmra", "pmdec", "parallax"])
+def test_numbers_for_no_value(name):
+    stars = table(**{name: np.array([-999.0, -9999, -99999, -998])})
+    assert conform(stars)[name].tolist() == [None, None, None, -998]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "wrong"),
+    [
+        ("source_id", ["5376170856881794560", "2", "3", "Total"], "'Total'"),
+        ("source_id", np.array([1.0, 2.0, 3.0, 4.5]), "4.5"),
+        ("solved", np.array([31, 95, 100_000, 3]), "100000"),
+    ],
+)
+def test_what_is_no_integer_is_named(name, values, wrong):
+    with pytest.raises(InputError, match=f"can hold, and holds {wrong}$"):
+        conform(table(**{name: values}))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("pmra", 1e20), ("pmdec", -1e300), ("parallax", 1e15), ("pmra_error", 1e20), ("phot_g_mean_mag", -1e30)],

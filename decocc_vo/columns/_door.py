@@ -8,7 +8,7 @@ import astropy.units as u
 import numpy as np
 
 from ..exceptions import InputError
-from ._registry import ASTROMETRY, COLUMNS, RESULTS, describe
+from ._registry import ASTROMETRY, COLUMNS, RESULTS, SPELT, describe
 from ._statements import designated_release, stated_release
 
 
@@ -40,6 +40,10 @@ def _kind(column):
     return getattr(getattr(column, "dtype", None), "kind", "O")
 
 
+_OF_OTHERS = {"gmag": "rmag", "g_mag": "r_mag"}
+"""Names of magnitudes of other surveys that are Gaia's in another case, and what such a survey has beside."""
+
+
 def check_mapping(columns, names):
     """Refuse a mapping of registry names to a table's own that knows others than ``names``, or a column twice."""
     if not isinstance(columns, Mapping):
@@ -59,16 +63,18 @@ def _find_names(table, mapping):
     """
     Registry name -> name in the table: as the user says, else the same, else another case or an alias.
 
-    A column of text has no alias: a ``Source`` may be where the star was taken from. What methods add is not looked
-    for: a table's own ``group`` may be anything.
+    A column of text has no alias: a ``Source`` may be where the star was taken from. Neither has the g of a survey of g
+    and r, which is not Gaia's G. What methods add is not looked for: a table's own ``group`` may be anything.
     """
     names = table.colnames
     wanted = {name: info for name, info in COLUMNS.items() if name not in RESULTS}
     check_mapping(mapping, wanted)
     lower = {}
-    for name in names:
+    for name in sorted(names, key=lambda name: name not in SPELT):  # of two that differ in case, the one as published
         if name.lower() in wanted or _kind(table[name]) in "iuf":
             lower.setdefault(name.lower(), name)
+    for name in [name for name, beside in _OF_OTHERS.items() if lower.get(name) == name and beside in names]:
+        del lower[name]
     found = {}
     for info in wanted.values():
         if info.name in mapping:
@@ -96,15 +102,16 @@ def _to_registry(column, info, source):
     """Return the values of ``column`` in the registry's unit and dtype, masked where not a number."""
     unit = getattr(column, "unit", None)
     factor = 1.0
-    if info.unit is not None and unit is not None and unit != u.dimensionless_unscaled:
+    if unit is not None and unit != u.dimensionless_unscaled:
         try:
-            factor = _unit(unit).to(info.unit)
+            factor = _unit(unit).to(info.unit or u.dimensionless_unscaled)
         except (u.UnitConversionError, TypeError, ValueError):
-            msg = (
-                f"'{source}' has the unit {unit!s}, which does not convert to {info.unit!s}; "
-                f"set table[{source!r}].unit, or correct it in the file"
-            )
-            raise InputError(msg) from None
+            if info.unit is not None:  # where there is none, people write "---" and the like
+                msg = (
+                    f"'{source}' has the unit {unit!s}, which does not convert to {info.unit!s}; "
+                    f"set table[{source!r}].unit, or correct it in the file"
+                )
+                raise InputError(msg) from None
     values = np.ma.asarray(getattr(column, "value", column))
     if values.ndim != 1:
         msg = f"'{source}' must have one value a row, and has an array of the shape {values.shape[1:]}"
@@ -122,19 +129,27 @@ def _to_registry(column, info, source):
             if filled.dtype.kind in "iuf" and np.any(integers != filled):
                 raise ValueError
             mask = np.ma.getmaskarray(values)
-            if info.name == "source_id" and np.sum(~mask & (integers == 0)) > 1:
-                mask = mask | (integers == 0)  # as catalogues have it for stars without an identifier
+            if info.name == "source_id" and np.sum(~mask & (integers <= 0)) > 1:
+                mask = mask | (integers <= 0)  # as catalogues have it for stars without an identifier
             return np.ma.masked_array(integers, mask=mask)
         except (ValueError, TypeError, OverflowError):
-            msg = f"'{source}' must hold integers that {dtype.name} can hold, and holds {_first_not_integer(values)!r}"
+            wrong = _first_not_integer(values, dtype)
+            msg = f"'{source}' must hold integers that {dtype.name} can hold, and holds {wrong!r}"
             raise InputError(msg) from None
     try:
-        values = floats(values) * factor
+        values = floats(values)
     except (ValueError, TypeError):
         angles = " in degrees" if info.unit == u.deg else ""
         msg = f"'{source}' must hold numbers{angles}, and holds {_first_text(values)!r}"
         raise InputError(msg) from None
+    if info.name in _MEASURED:
+        values[np.isin(values, _NOT_MEASURED)] = np.nan
+    values *= factor
     return np.ma.masked_invalid(np.where(np.abs(values) <= info.largest, values, np.nan).astype(dtype))
+
+
+_MEASURED = "pmra", "pmdec", "parallax"
+_NOT_MEASURED = -999.0, -9999.0, -99999.0  # what stands for "no value" in many a table
 
 
 def _keeps_digits(values):
@@ -177,9 +192,15 @@ def _first_text(values):
     return _first_not(lambda value: [float(value)], values)
 
 
-def _first_not_integer(values):
-    """The first value that is no integer of 64 bits."""
-    return _first_not(lambda value: float(value) == int(value) and abs(int(value)) < 2**63, values)
+def _first_not_integer(values, dtype):
+    """The first value that is no integer, or none of the type."""
+    info = np.iinfo(dtype)
+
+    def good(value):
+        whole = not isinstance(value, float) or value.is_integer()
+        return whole and info.min <= int(value) <= info.max
+
+    return _first_not(good, values)
 
 
 def _first_not(good, values):
@@ -212,7 +233,8 @@ def conform(table, columns=None):
     `~astropy.table.Table`
         The known columns but for those that methods add (``membership_prob`` and its like), with unit, UCD and
         description, masked where a value is missing, not finite, or one that no star has, as 1e20: beyond 1e5 mas/yr,
-        1e4 mas and 60 mag. ``table.meta`` is copied; a release that it does not state is read off Gaia's designations.
+        60 mag, a parallax of 1e3 mas, and a correlation of one; motions and parallaxes of -999, -9999 and -99999, too.
+        ``table.meta`` is copied; a release that it does not state is read off Gaia's designations.
 
     Raises
     ------

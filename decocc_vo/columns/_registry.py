@@ -23,11 +23,15 @@ class ColumnInfo:
     @property
     def largest(self):
         """Absolute value, in the column's unit, that no star has: beyond it stands what was not measured."""
+        if self.name.endswith("_corr"):
+            return 1.001  # one, and what rounding makes of it
+        if self.name == "parallax":
+            return 1e3  # mas: the nearest star is at 769
         return next((most for unit, most in _LARGEST if unit == self.unit), np.finfo("float32").max)
 
 
 _MASYR = u.mas / u.yr
-# Barnard's star moves by 10 400 mas/yr, and the nearest star is at 769 mas.
+# Barnard's star moves by 10 400 mas/yr. Errors may be larger than any parallax.
 _LARGEST = ((_MASYR, 1e5), (u.mas, 1e4), (u.mag, 60.0))
 
 
@@ -138,9 +142,15 @@ _REGISTRY = (
 )
 
 
+_VIZIER = VIZIER_DR3, VIZIER_EDR3, VIZIER_DR2
+
+SPELT = frozenset(spelling for names in _VIZIER for spelling in names.values() if spelling)
+"""The columns' names as VizieR spells them."""
+
+
 def _as_vizier_spells(info):
     """The column, with its spellings in VizieR's copies of the releases among its aliases."""
-    spelt = [names[info.name].lower() for names in (VIZIER_DR3, VIZIER_EDR3, VIZIER_DR2) if info.name in names]
+    spelt = [names[info.name].lower() for names in _VIZIER if info.name in names]
     return replace(info, aliases=tuple(s for s in dict.fromkeys([*spelt, *info.aliases]) if s != info.name))
 
 
