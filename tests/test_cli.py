@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from numpy.testing import assert_array_equal
 from decocc_vo import ClusterRegion, InputError, ServiceError, read_stars
 from decocc_vo.cli import METHODS, PRESETS, _interrupt, _live, _run, main, make_method
 from decocc_vo.cli._main import make_parser
+from decocc_vo.cli._show import as_text
 from decocc_vo.columns import conform, get_release, usable_rows
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 from decocc_vo.votable import read_table, write_table
@@ -499,6 +501,41 @@ def test_interrupted_in_a_fit_the_code_is_130(shared_data):
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in told
+
+
+def test_names_that_stdout_cannot_spell(control, tmp_path):
+    command = ["run", "--stars", str(control), "--method", "kmeans", "--output", "ü.vot"]
+    code = "from decocc_vo.cli import program; program()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 1, done.stderr
+    assert "?.vot" in done.stdout
+    assert (tmp_path / "ü.vot").exists()
+
+
+def test_a_trial_that_has_no_room_is_no_reason_to_stop(control, tmp_path, monkeypatch):
+    def full():
+        message = "'path' trial cannot be written: No space left on device"
+        raise ServiceError(message)
+
+    monkeypatch.setattr(_run, "TemporaryDirectory", full)
+    assert main(["run", "--stars", str(control), "--method", "kmeans", "--output", str(tmp_path / "out.vot")]) == 1
+    assert (tmp_path / "out.vot").exists()
+
+
+def test_a_group_without_stars_is_none():
+    stars = simulate_field(ClusterRegion.from_text("10 20", "30arcmin"), 300, seed=0)
+    result = make_method("kmeans").fit(stars)
+    nobody = dict.fromkeys(result.candidates.colnames, "") | {"n_members": 0}
+    empty = Table(rows=[nobody], names=list(nobody))
+    told = as_text(replace(result, candidates=empty), None, stars, "utf-8")
+    assert "best group   none" in told
 
 
 def test_an_interrupt_is_one_outside_of_a_fit(monkeypatch):

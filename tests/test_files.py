@@ -1,4 +1,5 @@
 import gzip
+import os
 
 import astropy.units as u
 import numpy as np
@@ -273,6 +274,13 @@ class TestContent:
         assert list(back["ra"].mask) == [False, True, True]
         assert list(back["label"].mask) == [True, False, True]
 
+    def test_integers_of_csv_files_keep_all_digits(self, tmp_path):
+        rows = "1,11245374297921077249,1e19\n2,,99999999999999999999\n3,7,0.5\n"
+        (tmp_path / "a.csv").write_text("ra,specobjid,flux\n" + rows)
+        stars = read_stars(tmp_path / "a.csv")
+        assert stars["specobjid"].tolist() == ["11245374297921077249", None, "7"]
+        assert stars["flux"].tolist() == [1e19, 1e20, 0.5]
+
     def test_dates_and_flags_of_csv_files(self, tmp_path):
         path = tmp_path / "a.csv"
         path.write_text("ra,day,flag,nothing\n1,2016-01-02,true,\n2,2016-01-03,false,\n")
@@ -336,6 +344,13 @@ class TestMistakes:
         (tmp_path / "a.fits").mkdir()
         with pytest.raises(ServiceError, match=r"'a\.fits' cannot be read: it is a folder"):
             read_stars(tmp_path / "a.fits")
+
+    @pytest.mark.parametrize("ending", WRITERS)
+    def test_pipe(self, tmp_path, ending):
+        """One that was read for its first bytes has none for a second reader, who would wait for ever."""
+        os.mkfifo(tmp_path / f"a.{ending}")
+        with pytest.raises(InputError, match=rf"'a\.{ending}' is no regular file"):
+            read_stars(tmp_path / f"a.{ending}")
 
     @pytest.mark.parametrize("ending", WRITERS)
     def test_empty(self, tmp_path, ending):

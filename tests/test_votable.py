@@ -506,9 +506,22 @@ def test_keys_of_meta_need_not_be_text(tmp_path, ending):
     assert "x" in {str(value) for value in read_table(tmp_path / f"stars.{ending}").meta.values()}
 
 
-def test_a_votable_is_not_written_under_a_name_of_another_format(tmp_path):
+@pytest.mark.parametrize("ending", ["fits", "fts", "fits.gz", "csv", "parq"])
+def test_a_votable_is_not_written_under_a_name_of_another_format(tmp_path, ending):
     with pytest.raises(InputError, match="is no name of a VOTable"):
-        write_votable(Table({"ra": [1.0]}), tmp_path / "stars.fits")
+        write_votable(Table({"ra": [1.0]}), tmp_path / f"stars.{ending}")
+
+
+@pytest.mark.parametrize("ending", ["vot", "parquet"])
+def test_arrays_without_a_value_are_refused(tmp_path, ending):
+    with pytest.raises(InputError, match="'table' column 'vec' has arrays without a value"):
+        write_table(Table({"ra": [1.0, 2.0], "vec": np.zeros((2, 0))}), tmp_path / f"stars.{ending}")
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, np.clongdouble])
+def test_fits_has_no_numbers_of_128_bits(tmp_path, dtype):
+    with pytest.raises(InputError, match=r"'x' has values of type .*, which FITS cannot hold"):
+        write_table(Table({"x": np.zeros(2, dtype)}), tmp_path / "stars.fits")
 
 
 def document_of(*resources):

@@ -114,6 +114,7 @@ def program():
     """`main` as the program ``decocc-vo``: ends the process with its code."""
     if sys.stdout is None:  # closed by who started it
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout.reconfigure(errors="replace")  # a name that it cannot spell is no reason to fail
     watch()
     sys.exit(main())
 

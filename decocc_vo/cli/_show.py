@@ -40,7 +40,9 @@ def as_text(result, region, stars, encoding="utf-8"):
         lines += _block("other groups", others or ["none"])
     else:
         lines = [f"{name}: no cluster found", ""]
-        lines += _block("best group", [_candidate(row, None) for row in result.candidates[:1]] or ["none"])
+        lines += _block(
+            "best group", [_candidate(row, None) for row in result.candidates[:1] if row["n_members"]] or ["none"]
+        )
     lines += [
         _line("ended", facts["stop_reason"]),
         _line("method", _method(facts)),

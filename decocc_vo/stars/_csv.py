@@ -37,14 +37,35 @@ def read_csv(path):
         If there is hardly a column in it.
     """
     layout = _layout(path)
-    raw = _arrow(path, layout, "utf-8")
+    encoding = "utf-8"
+    raw = _arrow(path, layout, encoding)
     if raw.num_columns < 2:
         msg = f"{path.name!r} is no CSV file: its first line must hold the columns' names, separated by commas"
         raise ServiceError(msg)
     if not _is_utf8(raw):
         log.warning("%s is not in UTF-8; its text is read as Latin-1", path.name)
-        raw = _arrow(path, layout, "latin-1")
-    return raw, layout.units
+        encoding = "latin-1"
+        raw = _arrow(path, layout, encoding)
+    return _with_long_integers(raw, path, layout, encoding), layout.units
+
+
+def _with_long_integers(raw, path, layout, encoding):
+    """Integers that int64 cannot hold, of which Arrow makes floating-point numbers, are text: no digit is lost."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    def is_long(column):
+        return pa.types.is_float64(column.type) and (compute.max(compute.abs(column)).as_py() or 0) >= 2.0**63
+
+    suspect = [name for name, column in zip(raw.column_names, raw.columns, strict=True) if is_long(column)]
+    if not suspect or len(set(raw.column_names)) < raw.num_columns:
+        return raw
+    texts = _arrow(path, layout, encoding, dict.fromkeys(suspect, pa.string()))
+    for name in suspect:
+        trimmed = compute.utf8_trim_whitespace(texts[name])
+        if compute.all(compute.match_substring_regex(trimmed, "^[+-]?[0-9]+$")).as_py():
+            raw = raw.set_column(raw.column_names.index(name), name, trimmed)
+    return raw
 
 
 def _is_utf8(raw):
@@ -66,7 +87,7 @@ class _Layout(NamedTuple):
     units: list[str]
 
 
-def _arrow(path, layout, encoding):
+def _arrow(path, layout, encoding, types=None):
     from pyarrow import csv
 
     below = 2 if layout.units else 0
@@ -80,7 +101,7 @@ def _arrow(path, layout, encoding):
             invalid_row_handler=lambda row: "skip" if row.text.startswith("#") else "error",  # as VizieR ends its own
         ),
         convert_options=csv.ConvertOptions(
-            null_values=(*_NULLS, *(f" {null}" for null in _NULLS)), strings_can_be_null=True
+            null_values=(*_NULLS, *(f" {null}" for null in _NULLS)), strings_can_be_null=True, column_types=types
         ),
     )
 

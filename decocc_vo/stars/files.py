@@ -160,6 +160,9 @@ def _format(path):
     if path.is_dir():
         msg = f"{path.name!r} cannot be read: it is a folder"
         raise ServiceError(msg)
+    if path.exists() and not path.is_file():  # a pipe, of which a second reader waits for ever
+        msg = f"{path.name!r} is no regular file; write the stars to one first"
+        raise InputError(msg)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     ending = "".join(suffixes[-2:]) if suffixes[-1:] == [".gz"] else "".join(suffixes[-1:])
     form = ENDINGS.get(ending.removesuffix(".gz"))

@@ -138,6 +138,7 @@ def _described(table):
 
 # What a FITS column cannot be: masked logical, and these types; the type is noted and restored.
 _FITS_LARGER = {"i1": "i2", "f2": "f4"}
+_FITS_WIDEST = {"f": 8, "c": 16}  # bytes
 
 
 def _write_fits(stars, path):
@@ -185,7 +186,7 @@ def _fits_column(column):
     code = "i2" if dtype.kind == "b" and mask.any() else _FITS_LARGER.get(dtype.str[1:])
     if code is not None:
         note["dtype"], values = dtype.name, values.astype(code)
-    elif dtype.kind in "mM":
+    elif dtype.kind in "mM" or dtype.itemsize > _FITS_WIDEST.get(dtype.kind, np.inf):
         msg = f"'table' column {column.name!r} has values of type {dtype}, which FITS cannot hold; make it text"
         raise InputError(msg)
     elif dtype.kind == "O":

@@ -22,6 +22,7 @@ _COOSYS = "ICRS"
 _IN_FRAME = ("ra", "dec", "parallax", "pmra", "pmdec", "radial_velocity")
 # numpy types a FIELD has a datatype for; every other is noted and restored.
 _NATIVE = {np.dtype(code) for code in ("u1", "i2", "i4", "i8", "f4", "f8", "c8", "c16")}
+_OTHERS = (".fits", ".fit", ".fts", ".ecsv", ".csv", ".tsv", ".parquet", ".parq")
 _LARGER = {"b": "i2", "i1": "i2", "u2": "i4", "u4": "i8", "u8": "i8", "f2": "f4"}
 
 
@@ -136,7 +137,7 @@ def write_votable(table, path, *, overwrite=True):
     >>> stars["source_id"][0], stars["source_id"].meta["ucd"], stars.meta
     (np.int64(66733552578791296), 'meta.id;meta.main', {'release': 'Gaia DR3'})
     """
-    if str(path).lower().endswith((".fits", ".fit", ".ecsv", ".parquet")):
+    if str(path).lower().removesuffix(".gz").endswith(_OTHERS):
         msg = f"'path' {path} is no name of a VOTable; end it in .vot, or take write_table, which follows the ending"
         raise InputError(msg)
     document = to_votable(table)
@@ -189,6 +190,9 @@ def _in_degrees(column):
 def _storable(column):
     """Masked values a FIELD can hold, and notes on what must be restored: the dtype, masks within a cell."""
     values, note = np.ma.asarray(column), {}
+    if 0 in values.shape[1:]:
+        msg = f"'table' column {column.name!r} has arrays without a value, which VOTable cannot hold; leave it out"
+        raise InputError(msg)
     mask = np.ma.getmaskarray(values)
     if values.dtype.kind in "OSU":
         values, note = as_texts(column.name, values, mask)
