@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits, votable
-from astropy.table import MaskedColumn, Table
+from astropy.table import Column, MaskedColumn, Table
 
 from decocc_vo import COLUMNS, RELEASES, InputError, ServiceError, read_stars
 from decocc_vo.columns import ASTROMETRY, conform
@@ -521,6 +521,27 @@ def test_our_own_fits_is_read_as_it_was_written(stars, tmp_path):
     assert len(set(cards)) == 1
 
 
+@pytest.mark.parametrize("ending", ["vot", "vot.gz", "parquet"])
+def test_our_own_votable_and_parquet_are_read_as_they_were_written(stars, tmp_path, ending):
+    stars = own_table(stars)
+    stars["cube"] = np.arange(36.0).reshape(6, 2, 3)
+    stars["logg"] = Column(np.arange(6.0), unit=u.dex(u.cm / u.s**2))  # no unit of the VO's
+    path = tmp_path / f"a.{ending.removesuffix('.gz')}"
+    write_table(stars, path)
+    if ending.endswith("gz"):
+        path.with_suffix(".vot.gz").write_bytes(gzip.compress(path.read_bytes()))
+    back = read_stars(tmp_path / f"a.{ending}")
+    assert back.colnames == stars.colnames
+    for name in stars.colnames:
+        assert back[name].dtype == stars[name].dtype
+        assert np.ma.allequal(back[name], stars[name])
+    assert back["flag"].mask.tolist() == stars["flag"].mask.tolist()
+    assert back["label"].description == "What it is called: μ"
+    assert back["logg"].unit == stars["logg"].unit
+    assert back.meta["decocc"] == stars.meta["decocc"]
+    assert (back.meta["release_key"], back.meta["ref_epoch"]) == ("gaia_dr2", 2015.5)
+
+
 def test_structural_keywords_of_a_fits_file_are_no_meta(stars, tmp_path):
     hdu = fits.table_to_hdu(stars)
     hdu.header["TUCD8"], hdu.header["TCOMM8"], hdu.header["TCOMM1"] = "meta.note", "Mine", "Theirs"
@@ -535,10 +556,12 @@ def test_arrays_of_our_own_parquet_are_columns_of_two_dimensions(stars, tmp_path
     stars["part"] = MaskedColumn(np.arange(12).reshape(6, 2), mask=[[0, 1], [1, 1]] + [[0, 0]] * 4)
     write_table(stars, tmp_path / "a.parquet")
     back = read_stars(tmp_path / "a.parquet")
-    assert back["cov"].tolist() == stars["cov"].reshape(6, 4).tolist()
+    assert back["cov"].tolist() == stars["cov"].tolist()
     assert back["part"].dtype == np.int64
     assert back["part"].tolist() == stars["part"].tolist()
     write_table(back, tmp_path / "b.vot")
+    pq.write_table(pq.read_table(tmp_path / "a.parquet").replace_schema_metadata({}), tmp_path / "c.parquet")
+    assert read_stars(tmp_path / "c.parquet")["cov"].tolist() == stars["cov"].reshape(6, 4).tolist()
 
 
 @pytest.mark.parametrize("names", ["ra,dec,name", "ra,dec,né"])

@@ -7,7 +7,6 @@ import warnings
 from pathlib import Path
 
 import astropy.units as u
-import numpy as np
 from astropy.table import Table
 
 from ..columns import (
@@ -22,6 +21,8 @@ from ..columns import (
     unused_name,
     votable_statements,
 )
+from ..columns._arrow import arrow_values
+from ..columns._votable import parse_written
 from ..exceptions import DecoccError, InputError, ServiceError
 from ._csv import read_csv
 
@@ -210,7 +211,11 @@ def _read_fits(path):
 
 def _read_votable(path):
     content = path.read_bytes()
-    document = parse_document(gzip.decompress(content) if content.startswith(_GZIP) else content)
+    content = gzip.decompress(content) if content.startswith(_GZIP) else content
+    written = parse_written(content, name=path.name)
+    if written is not None:
+        return written
+    document = parse_document(content)
     check_status(document, path.name)
     tables = list(document.iter_tables())
     if not tables:
@@ -239,10 +244,13 @@ def _read_parquet(path):
     from pyarrow import parquet
 
     raw = parquet.ParquetFile(path).read()
-    stars = _from_arrow(raw)
     notes = raw.schema.metadata or {}
-    if b"IVOA.VOTable-Parquet.content" in notes:
-        return _with_votable_header(stars, notes[b"IVOA.VOTable-Parquet.content"])
+    header = notes.get(b"IVOA.VOTable-Parquet.content")
+    if header is not None and (written := parse_written(header, list(map(arrow_values, raw.columns)))) is not None:
+        return written
+    stars = _from_arrow(raw)
+    if header is not None:
+        return _with_votable_header(stars, header)
     if b"table_meta_yaml" in notes:
         return _with_astropy_header(stars, notes[b"table_meta_yaml"].decode())
     return stars
@@ -278,32 +286,8 @@ def _from_arrow(raw):
         if name in stars.colnames:
             msg = f"'path' holds two columns named {name!r}; give one of them another name"
             raise InputError(msg)
-        stars[name] = _values(column)
+        stars[name] = arrow_values(column)
     return stars
-
-
-def _values(column):
-    """Values of an Arrow column; lists of one size are rows of an array."""
-    import pyarrow as pa
-
-    if pa.types.is_fixed_size_list(column.type):
-        cells = _values(pa.chunked_array([column.combine_chunks().values]))
-        return cells.reshape(len(column), column.type.list_size)
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_temporal(column.type) or pa.types.is_string_view(column.type):
-        column = column.cast(pa.string())
-    if pa.types.is_null(column.type):
-        column = column.cast(pa.float64())
-    values = column.drop_null().to_numpy()
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        values = values.astype(str)
-    if column.null_count:
-        missing = column.is_null().to_numpy()
-        filled = np.zeros(len(column), values.dtype)
-        filled[~missing] = values
-        values = np.ma.masked_array(filled, mask=missing)
-    return values
 
 
 _READERS = {

@@ -3,7 +3,7 @@ VOTable's BINARY2 rows as one numpy record array.
 
 `astropy.io.votable` writes BINARY2 cell by cell, which takes 15 s for 50 000 stars, and reading it cannot tell NaN
 from a null nor see a null string.  With fields of fixed size the stream is a record array of big-endian values
-behind the null flags, so both ways are a few array operations.
+behind the null flags, so both ways are a few array operations; `decocc_vo.columns._votable` has the way back.
 """
 
 import base64
@@ -11,33 +11,7 @@ import base64
 import numpy as np
 from astropy.io.votable.tree import Link, TableElement
 
-_NUMBERS = {
-    "unsignedByte": "u1",
-    "short": ">i2",
-    "int": ">i4",
-    "long": ">i8",
-    "float": ">f4",
-    "double": ">f8",
-    "floatComplex": ">c8",
-    "doubleComplex": ">c16",
-}
-_CHARACTERS = {"char": ("ascii", 1), "unicodeChar": ("utf_16_be", 2)}
-
-
-def row_dtype(fields):
-    """Record type of one row: ``flags``, then ``c0``, ``c1``, ...; None where a field's size or type is not fixed."""
-    members = [("flags", "u1", ((len(fields) + 7) // 8,))]
-    for i, field in enumerate(fields):
-        size = field.arraysize or "1"
-        if field.datatype in _CHARACTERS and size.isdigit():
-            members.append((f"c{i}", f"S{int(size) * _CHARACTERS[field.datatype][1]}"))
-        elif field.datatype in _NUMBERS and "*" not in size:
-            # VOTable's first axis runs fastest, numpy's last.
-            shape = tuple(int(n) for n in reversed(size.split("x"))) if field.arraysize else ()
-            members.append((f"c{i}", _NUMBERS[field.datatype], shape))
-        else:
-            return None
-    return np.dtype(members)
+from ..columns._votable import CHARACTERS, row_dtype
 
 
 def encode_rows(fields, array):
@@ -48,8 +22,8 @@ def encode_rows(fields, array):
         values = np.ma.filled(array[name], 0) if array.dtype[name].kind in "iu" else array[name].data
         mask = np.ma.getmaskarray(array[name]).reshape(len(array), -1).all(axis=1)
         null[:, i] = mask
-        if field.datatype in _CHARACTERS:
-            encoding, _ = _CHARACTERS[field.datatype]
+        if field.datatype in CHARACTERS:
+            encoding, _ = CHARACTERS[field.datatype]
             values = [b"" if empty else str(value).encode(encoding) for value, empty in zip(values, mask, strict=True)]
         elif values.dtype.kind in "fc":
             # Readers that ignore the flags see a NaN.
@@ -57,25 +31,6 @@ def encode_rows(fields, array):
         rows[f"c{i}"] = values
     rows["flags"] = np.packbits(null, axis=1)
     return rows.tobytes()
-
-
-def decode_rows(fields, stream):
-    """Masked columns of a BINARY2 stream, in the order of ``fields``; strings as str."""
-    rows = np.frombuffer(stream, dtype=row_dtype(fields))
-    null = np.unpackbits(rows["flags"], axis=1, count=len(fields)).astype(bool)
-    columns = []
-    for i, field in enumerate(fields):
-        values = rows[f"c{i}"]
-        if field.datatype in _CHARACTERS:
-            encoding, width = _CHARACTERS[field.datatype]
-            # numpy cut the zero bytes at the end, one of which may belong to a character.
-            texts = [(v + b"\0" * (-len(v) % width)).decode(encoding) for v in values.tolist()]
-            values = np.array(texts, dtype=str) if texts else np.empty(0, dtype="U1")
-        else:
-            values = values.astype(values.dtype.newbyteorder("="))
-        mask = np.broadcast_to(null[:, i].reshape((-1,) + (1,) * (values.ndim - 1)), values.shape)
-        columns.append(np.ma.masked_array(values, mask=mask.copy()))
-    return columns
 
 
 class _NoRows(Link):

@@ -11,6 +11,7 @@ from astropy.table import Column, MaskedColumn, Table
 
 from .. import __version__
 from ..columns import COLUMNS, describe, registry_names
+from ..columns._arrow import arrow_values
 from ..columns._fits import read_fits
 from ..columns._provenance import flatten, is_plain, unflatten
 from ..exceptions import InputError, ServiceError
@@ -301,20 +302,4 @@ def _read_parquet(path):
     if header is None:
         msg = "it carries no VOTable header; decocc_vo.read_stars reads plain Parquet files"
         raise ValueError(msg)
-    return parse_votable(header, [_masked(column) for column in content.columns])
-
-
-def _masked(chunks):
-    """Masked numpy array of an Arrow column."""
-    import pyarrow as pa
-
-    array = chunks.combine_chunks()
-    null = np.asarray(array.is_null())
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-        texts = ["" if text is None else text for text in array.to_pylist()]
-        return np.ma.masked_array(np.array(texts, dtype=str) if texts else np.empty(0, "U1"), mask=null)
-    if pa.types.is_fixed_size_list(array.type):
-        values = _masked(pa.chunked_array([array.values]))
-        return values.reshape(len(array), array.type.list_size)
-    filled = array.fill_null(False if pa.types.is_boolean(array.type) else 0) if array.null_count else array
-    return np.ma.masked_array(filled.to_numpy(zero_copy_only=False), mask=null)
+    return parse_votable(header, list(map(arrow_values, content.columns)))

@@ -12,12 +12,11 @@ from astropy.utils.xml.check import fix_id
 from .. import __version__
 from ..columns import COLUMNS, julian_year, registry_names, stated_release
 from ..columns._provenance import flatten, is_plain
+from ..columns._votable import MARK
 from ..exceptions import InputError
 from ._atomic import atomic_path
 from ._binary2 import Binary2Table
 
-MARK = "decocc_vo"
-"""Name of the INFO that says who wrote the file."""
 _COOSYS = "ICRS"
 _IN_FRAME = ("ra", "dec", "parallax", "pmra", "pmdec", "radial_velocity")
 # numpy types a FIELD has a datatype for; every other is noted and restored.
