@@ -74,8 +74,9 @@ def _two_motions(fit):
     # Either is at one of the better measured stars; the odds of all to be of such a cluster, against the field.
     order = np.argsort(np.einsum("nii->n", cov), kind="stable")
     trials = z[order[np.unique(np.linspace(0, (len(order) - 1) // 2, _TRIALS // 2).astype(int))]]
-    places = [(mean, np.diag((scale * width) ** 2 + 1e-8)) for scale in _WIDTHS for mean in trials]
-    theirs = np.stack([_log_normal(z - mean, scatter + cov) - own for mean, scatter in places])
+    scatters = [np.diag((scale * width) ** 2 + 1e-8) for scale in _WIDTHS]
+    places = [(mean, scatter) for scatter in scatters for mean in trials]
+    theirs = np.concatenate([_log_normal(z - trials[:, None], scatter + cov) - own for scatter in scatters])
     theirs = odds * np.exp(np.clip(theirs, -30, 30))
     other, numbers = odds, [0, 0]
     for turn in range(2 * _EXCHANGES):
@@ -95,7 +96,7 @@ def _two_motions(fit):
 
 def _log_normal(offset, cov):
     """Log density of normals, but for the constant."""
-    distance2 = np.einsum("ni,nij,nj->n", offset, np.linalg.inv(cov), offset)
+    distance2 = np.einsum("...ni,nij,...nj->...n", offset, np.linalg.inv(cov), offset)
     return -0.5 * (distance2 + np.linalg.slogdet(cov)[1])
 
 
