@@ -38,6 +38,8 @@ def make_stars(number=3000, ra=56.75, dec=24.1, spread=1.5, seed=0):
     for name in get_release("gaia_dr3").columns:
         values = rng.normal(1.0, 0.3, number)
         values = {"source_id": ids, "ra": ra, "dec": dec, "phot_g_mean_mag": 16 + 3 * values}.get(name, values)
+        if name.endswith("_corr"):
+            values = np.tanh(values - 1.0)
         if name == "astrometric_params_solved":
             values = np.where(bare, 3, 31)
         missing = bare & (name in {"parallax", "pmra", "pmdec", "parallax_error", "pmra_error", "pmdec_error"})

@@ -399,6 +399,7 @@ def test_what_stands_for_no_identifier_is_none(missing):
     stars = conform(table(source_id=np.array([missing, 7, missing, 8])))
     assert stars["source_id"].tolist() == [None, 7, None, 8]
     assert usable_rows(stars).all()
+    assert conform(table(source_id=[-1, 7, -2, 0]))["source_id"].tolist() == [-1, 7, -2, 0]
 
 
 def test_correlations_in_percent():

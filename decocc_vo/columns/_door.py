@@ -129,8 +129,10 @@ def _to_registry(column, info, source):
             if filled.dtype.kind in "iuf" and np.any(integers != filled):
                 raise ValueError
             mask = np.ma.getmaskarray(values)
-            if info.name == "source_id" and np.sum(~mask & (integers <= 0)) > 1:
-                mask = mask | (integers <= 0)  # as catalogues have it for stars without an identifier
+            if info.name == "source_id":
+                # As catalogues have it for stars without an identifier, 0 or -1; simulated stars have others below 0.
+                values, counts = np.unique(integers[~mask & (integers <= 0)], return_counts=True)
+                mask = mask | np.isin(integers, values[counts > 1])
             return np.ma.masked_array(integers, mask=mask)
         except (ValueError, TypeError, OverflowError):
             wrong = _first_not_integer(values, dtype)
