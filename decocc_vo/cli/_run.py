@@ -182,7 +182,11 @@ def _beside_the_stars(path):
 
 
 def _rehearse(options, stars):
-    """Write some of the stars: what the format cannot hold is told before the work is done, but not of other disks."""
+    """
+    Write some of the stars: what the format cannot hold is told before the work is done.
+
+    The trial is on another disk, of which nothing is told.
+    """
     if options.output is None:
         return
     from ..votable import write_table

@@ -40,10 +40,6 @@ def _kind(column):
     return getattr(getattr(column, "dtype", None), "kind", "O")
 
 
-_OF_OTHERS = {"gmag": "rmag", "g_mag": "r_mag"}
-"""Names of magnitudes of other surveys that are Gaia's in another case, and what such a survey has beside."""
-
-
 def check_mapping(columns, names):
     """Refuse a mapping of registry names to a table's own that knows others than ``names``, or a column twice."""
     if not isinstance(columns, Mapping):
@@ -57,6 +53,10 @@ def check_mapping(columns, names):
         if count > 1:
             msg = f"'columns' maps {theirs!r} more than once; each column can be one thing only"
             raise InputError(msg)
+
+
+_OF_OTHERS = {"gmag": "rmag", "g_mag": "r_mag"}
+"""Names of magnitudes of other surveys that are Gaia's in another case, and what such a survey has beside."""
 
 
 def _find_names(table, mapping):
@@ -131,8 +131,8 @@ def _to_registry(column, info, source):
             mask = np.ma.getmaskarray(values)
             if info.name == "source_id":
                 # As catalogues have it for stars without an identifier, 0 or -1; simulated stars have others below 0.
-                values, counts = np.unique(integers[~mask & (integers <= 0)], return_counts=True)
-                mask = mask | np.isin(integers, values[counts > 1])
+                low, counts = np.unique(integers[~mask & (integers <= 0)], return_counts=True)
+                mask = mask | np.isin(integers, low[counts > 1])
             return np.ma.masked_array(integers, mask=mask)
         except (ValueError, TypeError, OverflowError):
             wrong = _first_not_integer(values, dtype)

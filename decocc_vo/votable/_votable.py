@@ -17,11 +17,11 @@ from ..exceptions import InputError
 from ._atomic import atomic_path
 from ._binary2 import Binary2Table
 
+_OTHERS = (".fits", ".fit", ".fts", ".ecsv", ".csv", ".tsv", ".parquet", ".parq")  # endings of other formats
 _COOSYS = "ICRS"
 _IN_FRAME = ("ra", "dec", "parallax", "pmra", "pmdec", "radial_velocity")
 # numpy types a FIELD has a datatype for; every other is noted and restored.
 _NATIVE = {np.dtype(code) for code in ("u1", "i2", "i4", "i8", "f4", "f8", "c8", "c16")}
-_OTHERS = (".fits", ".fit", ".fts", ".ecsv", ".csv", ".tsv", ".parquet", ".parq")
 _LARGER = {"b": "i2", "i1": "i2", "u2": "i4", "u4": "i8", "u8": "i8", "f2": "f4"}
 
 
