@@ -32,7 +32,7 @@ def separate(fit, threshold, fewest, seed=0):
     A second profile on the sky is looked for among the members, and a second motion. Where one is, both clusters are
     fitted together: in turn, each to the stars as far as the other does not have them, which is expectation
     maximisation of a mixture of both. They are two if each holds for itself, and if either their motions differ by
-    three times what both scatter, or there is a valley between them on the sky, and opposite to the smaller one, seen
+    2.5 times what both scatter, or there is a valley between them on the sky, and opposite to the smaller one, seen
     from the larger, nothing like it: a single cluster, elongated or not, has two sides.
 
     Parameters
@@ -51,7 +51,7 @@ def separate(fit, threshold, fewest, seed=0):
     fits : tuple of `~decocc_vo.embedding.detection.Fit`
         Two, of which each knows of the other, or the one that was given.
     """
-    for starts in (*_two_motions(fit), *_two_places(fit, _outside(fit))):
+    for starts in (starts for places in (_two_motions, _two_places) for starts in places(fit)):
         pair = _fit_both(fit, starts, seed)
         hold = all(significance(one) >= threshold and one.probability.sum() >= fewest for one in pair)
         if hold and (_separation(*pair) > _SEPARATED or _are_two_places(*pair)):
@@ -128,8 +128,9 @@ def _log_norm(outside, centre, radius):
     return np.log(np.mean(np.exp(_log_plummer(outside, centre, radius))) + 1e-12) if len(outside) else 0.0
 
 
-def _two_places(fit, outside):
+def _two_places(fit):
     """Where a second cluster starts whose place explains where the members are, beside the first one; best first."""
+    outside = _outside(fit)
     members = np.flatnonzero(fit.probability >= 0.5)
     near = np.flatnonzero(fit.probability >= 0.05)
     sky, odds = fit.embedding.sky, np.exp(np.clip(fit.scores.logit[near], -30, 30))
