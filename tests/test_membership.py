@@ -196,6 +196,23 @@ def test_centre_and_half_number_radius():
     assert row["r50"] == pytest.approx(0.5, rel=0.05)
 
 
+def test_stars_far_out_hardly_move_the_centre():
+    """As where the footprint ends close by on one side: a mean of these is 0.13 deg further north."""
+    table = draw(440, seed=33)
+    plain = characterised(table[:400])
+    table["dec"][400:] = CENTER[1] + np.linspace(0.8, 2.0, 40)
+    row = characterised(table)
+    assert abs(row["dec"] - plain["dec"]) < 0.06
+    assert abs(np.mean(table["dec"]) - np.mean(table["dec"][:400])) > 0.12
+
+
+def test_most_stars_at_one_place_are_the_centre():
+    table = draw(5, seed=34)
+    table["ra"][:4], table["dec"][:4] = CENTER
+    row = characterised(table)
+    assert_allclose([row["ra"], row["dec"], row["r50"]], [*CENTER, 0], atol=0.01)
+
+
 @pytest.mark.parametrize(("ra", "dec"), [(0.0, 10.0), (120.0, 90.0), (120.0, -90.0)])
 def test_centre_across_the_meridian_and_at_the_poles(ra, dec):
     rng = np.random.default_rng(9)

@@ -11,11 +11,12 @@ from ._result import MEMBER
 
 _NOBODY = 1e-6  # a probability that makes no difference to any mean
 _STEPS, _ZOOMS, _UNLIKELY = 41, 8, 12.0  # of the grids of dispersions
+_CENTRE_STEPS = 30
 _PARTS = 512  # errors that are told apart, by logarithm, of more stars
 _SUMMARY = (
     ("name", None, "meta.id;meta.main", "Name of the region"),
-    ("ra", u.deg, "pos.eq.ra;meta.main", "Right ascension of the centre, weighted by probability"),
-    ("dec", u.deg, "pos.eq.dec;meta.main", "Declination of the centre, weighted by probability"),
+    ("ra", u.deg, "pos.eq.ra;meta.main", "Right ascension of the likeliest centre"),
+    ("dec", u.deg, "pos.eq.dec;meta.main", "Declination of the likeliest centre"),
     ("n_members", None, "meta.number", "Stars with membership_prob >= 0.5"),
     ("n_expected", None, "meta.number", "Sum of membership_prob"),
     ("pmra", u.mas / u.yr, "pos.pm;pos.eq.ra;stat.mean", "Mean proper motion in right ascension, times cos(dec)"),
@@ -66,7 +67,7 @@ _SUMMARY = (
         "pos.distance;stat.max",
         "Upper end of the 68 % interval of distance, systematics of the zero point included",
     ),
-    ("r50", u.deg, "phys.angSize", "Radius around the centre that holds half of the members"),
+    ("r50", u.deg, "phys.angSize", "Radius around the centre that holds half of the members in the table"),
     (
         "significance",
         None,
@@ -94,10 +95,10 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
     """
     Characterise one group of stars: centre, mean motion, parallax, counts, with errors.
 
-    Means and dispersions weigh every star by its probability, and motions are in the axes at the group's centre, which
-    near a pole are not those at each star; the intrinsic dispersion is separated from the measurement errors by
-    likelihood; where a table has no errors, those expected at the magnitude stand in, and where it has no magnitudes,
-    either, the dispersion has the errors in it.
+    Everything weighs a star by its probability. The centre is the likeliest of a Plummer profile; motions are in the
+    axes there, which near a pole are not those at each star. The intrinsic dispersion is separated from the measurement
+    errors by likelihood; where a table has no errors, those expected at the magnitude stand in, and where it has no
+    magnitudes, either, the dispersion has the errors in it.
 
     Parameters
     ----------
@@ -123,8 +124,7 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
     p = np.asarray(probability, float)
     row = {"name": region.name or "", "release": release, "significance": significance}
     unit = unit_vectors(np.radians(floats(stars["ra"])), np.radians(floats(stars["dec"])))
-    centre = (p[:, None] * unit).sum(0)
-    centre /= np.linalg.norm(centre) if p.any() else np.nan
+    centre, row["r50"] = _centre(unit, p)
     row["ra"] = np.degrees(np.arctan2(centre[1], centre[0])) % 360.0
     row["dec"] = np.degrees(np.arcsin(np.clip(centre[2], -1, 1)))
     values, turn = astrometry(stars, (row["ra"], row["dec"]))
@@ -143,10 +143,32 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
     chosen = p.astype(np.float32) >= MEMBER  # as in the table
     row["n_members"] = int(chosen.sum())
     row["n_expected"] = float(total)
-    row["r50"] = _weighted_median(2 * np.degrees(np.arcsin(np.linalg.norm(unit - centre, axis=1) / 2)), p)
     row["purity"] = float(p[chosen].mean()) if chosen.any() else np.nan
     row["completeness"] = float(p[chosen].sum() / total) if total > 0 else np.nan
     return row
+
+
+def _centre(unit, weight):
+    """
+    Centre of stars on the sphere, and the radius around it that holds half of them [deg].
+
+    The likeliest centre of a Plummer profile of that radius, which the outermost stars hardly move: a mean is drawn to
+    where a few of them happen to be, or away from where the footprint cuts them off.
+    """
+    good = weight > _NOBODY
+    unit, weight = unit[good], weight[good]
+    if weight.size == 0:
+        return np.full(3, np.nan), np.nan
+    inward = np.ones(len(unit))
+    for _ in range(_CENTRE_STEPS):
+        centre = (weight * inward) @ unit
+        centre /= np.linalg.norm(centre)
+        distance = np.linalg.norm(unit - centre, axis=1)
+        half = _weighted_median(distance, weight)
+        inward = half**2 / np.maximum(half**2 + distance**2, np.finfo(float).tiny)
+        if not inward.any():
+            break
+    return centre, np.degrees(2 * np.arcsin(half / 2))
 
 
 def _mean_and_dispersion(x, error, weight):
