@@ -12,7 +12,18 @@ from .mixture import Mixture, Prior, Scores, Stars, fit_mixture, score_stars
 from .padding import AT_A_TIME, bucket, pad, slices
 from .perspective import Perspective, fit_perspective
 
-__all__ = ["Embedding", "Fit", "again", "evidence", "fit_peak", "refine", "repeat", "significance", "straighten"]
+__all__ = [
+    "Embedding",
+    "Fit",
+    "again",
+    "against_field",
+    "evidence",
+    "fit_peak",
+    "refine",
+    "repeat",
+    "significance",
+    "straighten",
+]
 
 _COMPONENTS = 8  # Gaussians of the field
 _CANDIDATE_STARS, _FINAL_STARS = 8_000, 15_000  # that a fit sees at most; the others are thinned and weighted
@@ -26,6 +37,8 @@ _START_RADIUS = 0.35  # footprint radii
 _WARM = 10
 _CANDIDATE_STEPS, _FINAL_STEPS = 30, 60
 _KINEMATIC = 0.3  # share of the motions' log evidence that counts: fields have substructure of their own
+_CROWDED = 0.05  # share of all stars that are as a candidate's may be, from which on the field has to do without it
+_OUT_OF_REACH, _ALONE_STEPS = 80.0, 100  # log of what a profile is divided by, so that no star is a member
 _PLACES, _LOCAL = 2.0, 0.25  # power of the number of places that were looked at; footprint radii of one on the sky
 _PERSPECTIVE_ROUNDS, _SETTLED = 10, 0.3  # at most; km/s that the velocity still moves
 
@@ -38,7 +51,8 @@ class Fit:
     ``model`` is in the embedding; ``scores`` are those of the stars ``rows``, which stand for ``weight`` stars each
     (all rows and weight 1 after `refine`); ``mean`` is the cluster's place as pmra, pmdec, parallax; ``perspective`` is
     set where the field is so wide that it matters. ``rival`` is the log odds of each star to be of another cluster,
-    against the field, where two were fitted together.
+    against the field, where two were fitted together. ``explained`` is what a field without the cluster has of the log
+    evidence of its motions; see `against_field`.
     """
 
     model: Mixture
@@ -50,6 +64,7 @@ class Fit:
     weight: np.ndarray
     perspective: Perspective | None = None
     rival: np.ndarray | None = None
+    explained: float = 0.0
 
     @property
     def free(self):
@@ -109,6 +124,11 @@ class Embedding:
         """Back from the embedding."""
         return self.centre + self.scale * np.sinh(place)
 
+    def as_of(self, rows, place, dispersion):
+        """Whether stars may be of a cluster at a place by their motions and parallaxes, four sigma wide."""
+        width2 = np.einsum("nii->ni", self.z_cov[rows]) + (self.slope(place) * dispersion) ** 2
+        return np.sum((self.z[rows] - self.forward(place)) ** 2 / width2, axis=1) <= _AWAY**2
+
     def field(self, place, dispersion):
         """
         Means, covariances and weights of the field's Gaussians to start from, for a cluster at a place.
@@ -117,8 +137,7 @@ class Embedding:
         several, and a Gaussian that starts on it may not leave.
         """
         rows, group = self.groups
-        width2 = np.einsum("nii->ni", self.z_cov[rows]) + (self.slope(place) * dispersion) ** 2
-        away = np.sum((self.z[rows] - self.forward(place)) ** 2 / width2, axis=1) > _AWAY**2
+        away = ~self.as_of(rows, place, dispersion)
         z = self.z[rows][away]
         centre = np.mean(z if len(z) else self.z, axis=0)
         means, covs = np.tile(centre, (_COMPONENTS, 1)), np.tile(np.eye(3), (_COMPONENTS, 1, 1))
@@ -340,12 +359,45 @@ def _fit_straight(fit, perspective, depth, obs, sky, seed, weight=None):
     return replace(new, perspective=perspective)
 
 
+def against_field(fit, seed=0):
+    """
+    Let the field alone explain what it can of a candidate, where a good part of the stars are as its own may be.
+
+    The field of a candidate starts without those stars. In a table that was cut to a narrow range of motions around
+    nothing they are a good part of all, the field is left with a hole, and whatever fills it looks like a cluster.
+
+    Parameters
+    ----------
+    fit : Fit
+        A candidate, with all stars scored.
+    seed : int
+        For the thinning of large tables.
+
+    Returns
+    -------
+    fit : Fit
+        With ``explained``: the log likelihood that the field's Gaussians gain when they are fitted to all stars.
+    """
+    embedding = fit.embedding
+    if np.mean(embedding.as_of(fit.rows, fit.mean, fit.dispersion)) <= _CROWDED:
+        return fit
+    rows, weight = _choose(embedding, fit.mean, fit.dispersion, _FINAL_STARS, seed)
+    weight = weight * fit.free[rows]
+    stars = _device_stars(embedding, rows, weight, bucket(len(rows)))
+    prior = _prior(embedding, fit.mean, fit.dispersion)
+    start = Mixture(*(np.asarray(v, np.float32) for v in fit.model._replace(log_norm=_OUT_OF_REACH)))
+    alone = fit_mixture(stars, start, prior, _ALONE_STEPS, _ALONE_STEPS)
+    gained = np.asarray(score_stars(stars, alone).log_field, float)[: len(rows)] - fit.scores.log_field[rows]
+    return replace(fit, explained=max(float(weight @ gained), 0.0))
+
+
 def evidence(fit):
     """
     Log evidence of a candidate, in natural log units.
 
     That of its concentration on the sky, and three tenths of that of its motions: stars that move together are found in
-    any field, and chance puts a few of them together; that both happen at one place is rare.
+    any field, and chance puts a few of them together; that both happen at one place is rare. Of the motions' only that
+    counts which a field without the cluster does not have, where `against_field` was asked.
 
     Parameters
     ----------
@@ -358,7 +410,7 @@ def evidence(fit):
     """
     weight = fit.weight * fit.free
     spatial, total = float(weight @ fit.scores.spatial_gain), float(weight @ fit.scores.gain)
-    return spatial + _KINEMATIC * (total - spatial)
+    return spatial + _KINEMATIC * (total - spatial - min(fit.explained, max(total - spatial, 0.0)))
 
 
 def significance(fit):

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .candidates import Peak, find_peaks
+from .candidates import Peak, find_peaks, intrinsic_dispersion
 from .context import context_features, without_photometry
-from .detection import Embedding, evidence, fit_peak, refine, repeat, significance, straighten
+from .detection import Embedding, against_field, evidence, fit_peak, refine, repeat, significance, straighten
 from .features import observables
 from .head import agreed, correct, load_head
 from .pairs import separate
@@ -23,7 +23,12 @@ _LISTED = 3  # candidates that are told of where none holds
 _NO_DISTANCE = 0.1  # mas: a mean parallax further below zero than this, and 3 of its errors, is that of no star
 _ASIDE = 0.5  # footprint radii: no published cluster is further from the centre it is asked for at
 _SHORT = 10.0  # a candidate that falls short of the threshold by no more may reach it with all stars
+_CUT = 0.7  # share of all stars that are as a cluster's may be, from which on a table has hardly a field
 _COMPARABLE = 0.2  # a candidate with this part of the best one's significance may be the one that was asked for
+_NO_FIELD = (
+    "for their errors most stars of the table have the same motion and parallax, so there is no field to tell members "
+    "from; give a table that is not cut in them"
+)
 
 
 class Group(NamedTuple):
@@ -95,6 +100,8 @@ def search_clusters(
     peaks = find_peaks(obs, embedding, seed, first=first) if start is None else [_peak_of(obs, start)]
     seconds = {"search": time.perf_counter() - clock}
     fits = fit_candidates(obs, embedding, peaks, seed, threshold)
+    if field_only is None:  # else what the field is has been said
+        fits = [against_field(f, seed) if significance(f) >= threshold else f for f in fits]
     hold = [f for f in fits if not _fault(f, threshold)]
     # The one that was asked for: by its stars, or by where it is.
     hold = _nearest_first(hold) if start is None else sorted(hold, key=lambda f: -float(start @ f.probability))
@@ -102,8 +109,9 @@ def search_clusters(
     group = np.full(len(obs), -1, np.int16)
     diagnostics = {"seconds_by_stage": seconds, "peaks": len(peaks)}
     if not hold:
+        fits = _ranked(fits)
         losers = tuple(Group(f.probability, significance(f), accepted=False) for f in fits[:_LISTED])
-        return Found(losers, group, None, _why_none(fits, peaks, threshold), diagnostics)
+        return Found(losers, group, None, _why_none(embedding, fits, peaks, threshold), diagnostics)
     winner = hold[0]
     answers = _shared([_answer(fit, obs, seed, photometry) for fit in hold], hold)
     probability = winner.probability
@@ -116,6 +124,7 @@ def search_clusters(
         f"found {_counted(len(hold), 'cluster')} among {_counted(len(peaks), 'candidate')}; significance "
         + ", ".join(f"{significance(f):.1f}" for f in hold)
         + _aside(winner)
+        + (f"; {_NO_FIELD}" if _has_no_field(embedding, winner.mean) else "")
     )
     diagnostics |= {"velocity_km_s": velocity, "spread": float(np.max(spread, initial=0.0))}
     groups = tuple(Group(p, significance(f)) for f, (p, _) in zip(hold, answers, strict=True))
@@ -202,11 +211,19 @@ def _fault(fit, threshold):
     return ""
 
 
-def _why_none(fits, peaks, threshold):
+def _why_none(embedding, fits, peaks, threshold):
     """A sentence for a field in which no candidate holds."""
-    best = _fault(fits[0], threshold) if fits else "nothing in it"
-    among = _counted(len(peaks), "candidate")
-    return f"no cluster: the best of {among} has {best}; try a larger region, or fainter stars"
+    best = f"the best of {_counted(len(peaks), 'candidate')} has {_fault(fits[0], threshold)}" if fits else ""
+    places = [f.mean for f in fits] + [peak.x for peak in peaks]
+    cut = bool(places) and _has_no_field(embedding, places[0])
+    advice = _NO_FIELD if cut else "try a larger region, or fainter stars"
+    return f"no cluster: {best or 'no stars move together'}; {advice}"
+
+
+def _has_no_field(embedding, place):
+    """Whether a table was cut to stars like those of a cluster at a place, or has errors that leave nothing to tell."""
+    everything = np.arange(len(embedding.x))
+    return np.mean(embedding.as_of(everything, place, intrinsic_dispersion(place[2]))) > _CUT
 
 
 def _counted(number, noun):
