@@ -2,7 +2,7 @@
 Exact truth: clusters injected into real fields without theirs, and fields in which there is none.
 
     python benchmarks/injections.py FIELDS [--clusters 500] [--sizes 10,3000] [--nulls 300] [--pairs 60] [--jobs N]
-        [--pair-motion KM_S] [--wide N] [--of-disc] [--seed N] [--output FILE.json]
+        [--pair-motion KM_S] [--wide N] [--of-disc] [--cut MAS_YR] [--seed N] [--output FILE.json]
 
 Each field of FIELDS loses its listed and probable members, and its positions are dealt out anew. A cluster of 10 to
 3000 stars, or as ``--sizes`` says, at 50 pc to 10 kpc, half to 0.3 % of all stars, is put into it, and
@@ -12,9 +12,10 @@ the detection, F1, the reliability of the probabilities, and the sum of p, by si
 cluster, simulated fields, and the real fields with their members removed but all positions as they were: the largest
 significance each reaches, and how many hold a candidate at the default threshold. Pairs are two clusters of one
 distance and motion, within 0.1 mas/yr, in such a field: how many come back as two; with ``--pair-motion`` their motions
-differ by so much, and they overlap on the sky. Wide are clusters of 15 to 300 stars
-at 50 to 400 pc in simulated fields of 2 to 10 degrees and 10 000 to 50 000 stars, found with their perspective and,
-beside, with that left out.
+differ by so much, and they overlap on the sky. With ``--cut`` tables are cut to so many mas/yr on either side of the
+cluster's motion in both axes, and where there is none of a star's, or half to twice that. Wide are clusters of 15 to
+300 stars at 50 to 400 pc in simulated fields of 2 to 10 degrees and 10 000 to 50 000 stars, found with their perspective
+and, beside, with that left out.
 """
 
 import argparse
@@ -35,11 +36,12 @@ from astropy.coordinates import SkyCoord
 from astropy.utils.exceptions import AstropyUserWarning
 
 from decocc_vo import DECOCC, ClusterRegion, InputError
-from decocc_vo.columns import AU_YR
+from decocc_vo.columns import AU_YR, floats
 from decocc_vo.embedding import search
 from decocc_vo.pretrain import draw_cluster, f1, read_field, read_truth, reliability, simulated, without_cluster
 from decocc_vo.simulate import inject_cluster, shuffle_positions, simulate_field
 
+_LEFT = 40  # stars that a cut has to leave
 SIZES = ((10, 18), (18, 30), (30, 100), (100, 300), (300, 3001))
 
 
@@ -123,7 +125,12 @@ def pieces(result, truth):
     return sum(int(2 * truth[chosen].sum() > chosen.sum()) for chosen in groups(result))
 
 
-def run_cluster(seed, sizes, of_disc, index):
+def near_motion(stars, pmra, pmdec, cut):
+    """Whether stars are so near to a motion in both axes."""
+    return np.maximum(np.abs(floats(stars["pmra"]) - pmra), np.abs(floats(stars["pmdec"]) - pmdec)) < cut
+
+
+def run_cluster(seed, sizes, of_disc, cut, index):
     """Answer for an injected cluster: dict with truth, p and what was injected, or None if it cannot be."""
     rng = np.random.default_rng([seed, 1, index])
     name, (field, region) = background(rng)
@@ -131,6 +138,11 @@ def run_cluster(seed, sizes, of_disc, index):
         stars, truth, cluster = injected(field, region, rng, sizes, of_disc)
     except InputError:  # a draw that fell outside the footprint
         return None
+    if cut:
+        near = near_motion(stars, cluster.pmra, cluster.pmdec, cut)
+        stars, truth = stars[near], truth[near]
+        if len(stars) < _LEFT:
+            return None
     result = DECOCC().fit(stars, region)
     p = np.ma.filled(result.table["membership_prob"], 0.0)
     chosen = p >= 0.5
@@ -270,7 +282,7 @@ def report_pairs(rows):
         print(f"  {low} to {high} times the sum of their radii apart: {told[part].sum()} of {part.sum()}")
 
 
-def run_null(seed, kind, index):
+def run_null(seed, kind, cut, index):
     """Largest significance and false members in a field without a cluster: dict."""
     rng = np.random.default_rng([seed, 2, index])
     name = list(_BACKGROUNDS)[index % len(_BACKGROUNDS)]
@@ -281,6 +293,12 @@ def run_null(seed, kind, index):
         place = SkyCoord(rng.uniform(0, 360), np.degrees(np.arcsin(rng.uniform(-1, 1))), unit="deg")
         name, region = f"simulated {index}", ClusterRegion(place, float(rng.uniform(10, 120)) * u.arcmin)
         stars = simulate_field(region, int(np.exp(rng.uniform(np.log(300), np.log(20_000)))), int(rng.integers(2**31)))
+    if cut:
+        draw = np.random.default_rng([seed, 6, index])
+        star, cut = stars[int(draw.integers(len(stars)))], cut * np.exp(draw.uniform(-1, 1) * np.log(2))
+        stars = stars[near_motion(stars, star["pmra"], star["pmdec"], cut)]
+        if len(stars) < _LEFT:
+            return None
     result = DECOCC().fit(stars, region)
     return {
         "field": name,
@@ -368,15 +386,17 @@ def main(args=None):
     arguments.add_argument("--pair-motion", type=float, default=0.0, help="km/s that motions of a pair differ by")
     arguments.add_argument("--wide", type=int, default=60)
     arguments.add_argument("--of-disc", action="store_true", help="clusters move as field stars at their distance do")
+    arguments.add_argument("--cut", type=float, help="mas/yr about the cluster's motion that tables are cut to")
     arguments.add_argument("--output", type=Path)
     options = arguments.parse_args(args)
     backgrounds = empty_fields(options.fields, options.jobs)
     with pool(options.jobs, backgrounds) as jobs:
-        rows = answers(jobs, partial(run_cluster, options.seed, options.sizes, options.of_disc), options.clusters)
+        settings = options.seed, options.sizes, options.of_disc, options.cut
+        rows = answers(jobs, partial(run_cluster, *settings), options.clusters)
         if rows:
             report_clusters(rows)
         nulls = {
-            kind: answers(jobs, partial(run_null, options.seed, kind), number)
+            kind: answers(jobs, partial(run_null, options.seed, kind, options.cut), number)
             for kind, number in (
                 ("shuffled", options.nulls),
                 ("simulated", options.nulls),

@@ -103,7 +103,9 @@ def test_what_a_significance_is_worth(benchmark, capsys):
 def test_answers_about_injected_clusters(benchmark, capsys):
     injections = benchmark("injections")
     injections._BACKGROUNDS["made up"] = simulate_field(REGION, 900, seed=1), REGION
-    rows = [row for index in range(2) if (row := injections.run_cluster(0, (40.0, 60.0), False, index)) is not None]
+    rows = [
+        row for index in range(2) if (row := injections.run_cluster(0, (40.0, 60.0), False, None, index)) is not None
+    ]
     assert all(row["f1"] > 0.8 and row["pieces"] == 1 and row["truth"].sum() == row["members"] for row in rows)
     injections.report_clusters(rows)
     mean = sum(row["f1"] for row in rows) / len(rows)
@@ -114,7 +116,7 @@ def test_answers_about_injected_clusters(benchmark, capsys):
     assert f"furthest off: {furthest['members']} members in made up" in told
     assert f"all together: sum of p {sum(row['p'].sum() for row in rows):.0f}," in told
     assert told.index("furthest off") < told.index(f"members {other['members']}\n")
-    null = injections.run_null(0, "shuffled", 0)
+    null = injections.run_null(0, "shuffled", None, 0)
     assert null["false"] == 0
     injections.report_nulls({"shuffled": [null, null | {"false": 9, "significance": 9.0}]}, 6.0)
     told = capsys.readouterr().out
