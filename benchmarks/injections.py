@@ -14,8 +14,8 @@ significance each reaches, and how many hold a candidate at the default threshol
 distance and motion, within 0.1 mas/yr, in such a field: how many come back as two; with ``--pair-motion`` their motions
 differ by so much, and they overlap on the sky. With ``--cut`` tables are cut to so many mas/yr on either side of the
 cluster's motion in both axes, and where there is none of a star's, or half to twice that. Wide are clusters of 15 to
-300 stars at 50 to 400 pc in simulated fields of 2 to 10 degrees and 10 000 to 50 000 stars, found with their perspective
-and, beside, with that left out.
+300 stars at 50 to 400 pc in simulated fields of 2 to 10 degrees and 10 000 to 50 000 stars, found with their
+perspective and, beside, with that left out.
 """
 
 import argparse

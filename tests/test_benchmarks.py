@@ -124,6 +124,20 @@ def test_answers_about_injected_clusters(benchmark, capsys):
     assert "made up: 1, significance 9.0 to 9.0" in told
 
 
+def test_cut_tables(benchmark):
+    """Few stars are as near to the motion of a cluster, and none may be to that of a star."""
+    injections = benchmark("injections")
+    field = simulate_field(REGION, 900, seed=1)
+    injections._BACKGROUNDS["made up"] = field, REGION
+    whole, cut = (injections.run_cluster(0, (40.0, 60.0), False, width, 0) for width in (None, 3.0))
+    assert 40 <= cut["stars"] < whole["stars"] / 2
+    assert cut["f1"] > 0.8
+    assert injections.run_null(0, "shuffled", 0.1, 0) is None
+    near = injections.near_motion(field, 1.0, 2.0, 3.0)
+    assert 0 < near.sum() < 900
+    assert abs(field["pmra"][near] - 1).max() < 3 > abs(field["pmdec"][near] - 2).max()
+
+
 def test_clusters_near_by_in_wide_fields(benchmark, capsys):
     injections = benchmark("injections")
     row = injections.run_wide(0, 0)

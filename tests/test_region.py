@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.coordinates.name_resolve import NameResolveError
-from astropy.table import QTable, Table
+from astropy.table import QTable, Table, vstack
 from astropy.wcs import WCS
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -455,3 +455,30 @@ def test_stray_stars_are_told(caplog):
     stars["dec"][:3] += 10
     usable_stars(stars, None, None, 20)
     assert "of the 300 stars 3 lie far outside the field of all others" in caplog.text
+
+
+def fetched(n, seed=0):
+    rng = np.random.default_rng(seed)
+    ra, dec = rng.uniform(56, 57, n), rng.uniform(24, 25, n)
+    motions = {name: rng.normal(0, 3, n) for name in ("pmra", "pmdec", "parallax")}
+    errors = {f"{name}_error": np.full(n, 0.1) for name in motions}
+    return Table({"source_id": np.arange(1, n + 1), "ra": ra, "dec": dec} | motions | errors)
+
+
+def test_stars_of_two_catalogues_are_told(caplog):
+    once, other = fetched(300), fetched(300)
+    other["source_id"] += 1000
+    other["ra"] += 1e-5
+    usable_stars(once, None, None, 20)
+    assert not caplog.text
+    usable_stars(vstack([once, other]), None, None, 20)
+    assert "keep one row of each" in caplog.text
+    assert int(caplog.text.split("of the 600 stars ")[1].split()[0]) > 450
+
+
+def test_errors_of_another_unit_are_told(caplog):
+    stars = fetched(300)
+    stars["pmra"] /= 1000  # arcsec/yr, and nobody says so
+    usable_stars(stars, None, None, 20)
+    assert "half of the stars have a pmra_error above 0.1, but pmra itself has a spread of 0.00" in caplog.text
+    assert "pmdec_error" not in caplog.text

@@ -64,9 +64,10 @@ def _covariance(stars):
     sigma = standard_errors(stars)
     unknown = ~np.isfinite(sigma)
     if np.any(unknown):
+        how_many = "all" if unknown.any(axis=1).all() else "some"
         warnings.warn(
-            "some stars have neither errors nor a magnitude: the errors of a G = 18 star are assumed for them; "
-            "add the columns pmra_error, pmdec_error, parallax_error",
+            f"{how_many} stars have neither errors nor a magnitude: the errors of a G = 18 star of Gaia EDR3 are "
+            "assumed for them; add the columns pmra_error, pmdec_error, parallax_error",
             AstropyUserWarning,
             stacklevel=2,
         )

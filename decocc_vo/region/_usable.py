@@ -11,6 +11,11 @@ from ._region import ClusterRegion
 log = logging.getLogger(__name__)
 
 _FAR = 3  # footprint radii: a cluster's own halo is within
+_CELL, _DOUBLED = (
+    0.5,
+    0.1,
+)  # arcsec; share of stars that have another in one cell: Gaia resolves fewer even in the bulge
+_WIDE = 3  # errors cannot be so many times as large as the spread of what they are errors of
 
 
 def check_region(region):
@@ -61,7 +66,10 @@ def usable_stars(table, region, columns, fewest):
     # Stars on the other side of the sky are on no tangent plane.
     used = used[np.isfinite(region.offsets(floats(stars["ra"])[used], floats(stars["dec"])[used])[0])]
     requires(stars, used, fewest)
-    _tell_of_stray(*np.radians([floats(stars[name])[used] for name in ("ra", "dec")]))
+    lon, lat = np.radians([floats(stars[name])[used] for name in ("ra", "dec")])
+    _tell_of_stray(lon, lat)
+    _tell_of_doubled(lon, lat)
+    _tell_of_wide_errors(stars, used)
     return stars, region, used
 
 
@@ -77,3 +85,37 @@ def _tell_of_stray(lon, lat):
             len(lon),
             far,
         )
+
+
+def _tell_of_doubled(lon, lat):
+    """Warn of a catalogue that has its stars twice, under other identifiers."""
+    cell = np.radians(_CELL / 3600)
+    cells = np.round(np.stack([lon * np.cos(lat), lat], axis=1) / cell).astype(np.int64)
+    _, which, count = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+    doubled = int(np.sum(count[which.ravel()] > 1))
+    if doubled > max(_DOUBLED * len(lon), 10):
+        log.warning(
+            "of the %d stars %d lie within %g arcsec of another: if catalogues were put together, each star of several "
+            "counts as several members; keep one row of each",
+            len(lon),
+            doubled,
+            _CELL,
+        )
+
+
+def _tell_of_wide_errors(stars, used):
+    """Warn of errors that cannot be those of their column: of another unit, mostly."""
+    for name in ("pmra", "pmdec", "parallax"):
+        if f"{name}_error" not in stars.colnames:
+            continue
+        low, high = np.quantile(floats(stars[name])[used], [0.25, 0.75])
+        spread, error = (high - low) / 1.349, float(np.nanmedian(floats(stars[f"{name}_error"])[used]))
+        if error > _WIDE * spread > 0:
+            log.warning(
+                "half of the stars have a %s_error above %.3g, but %s itself has a spread of %.3g: are they in one "
+                "unit? Give both columns theirs",
+                name,
+                error,
+                name,
+                spread,
+            )
