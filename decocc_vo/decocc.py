@@ -34,8 +34,8 @@ class DECOCC:
         Seed of the random draws: the thinning of large tables and the start of the field's model.
     threshold : float
         Significance from which on a candidate holds as a cluster, in natural log units: its log evidence, less the
-        logarithm of the number of places where chance could have made it. At the default 0.3 % of the fields without a
-        cluster hold one.
+        logarithm of the number of places where chance could have made it. At the default some 0.3 % of fields in which
+        there is certainly none hold one (see "Limits" in the documentation).
     first : {"density", "hdbscan", "kmeans"}
         First clustering, which says where to look: peaks of the density, the groups of HDBSCAN, or those of K-Means.
     photometry : bool

@@ -16,6 +16,7 @@ from decocc_vo.embedding.detection import (
     _FINAL_STARS,
     Embedding,
     _choose,
+    against_field,
     bucket,
     evidence,
     fit_peak,
@@ -106,6 +107,21 @@ def test_a_shuffled_sky_has_no_evidence(stars):
     alone["is_member"] = 0
     obs, _ = observed(alone)
     assert significance(fit_best(obs)) < 6
+
+
+def test_the_field_alone_is_fitted_where_many_stars_are_as_members_are(planted, refined, monkeypatch):
+    obs, _ = planted
+    distance = np.linalg.norm((obs.x - refined.mean) / [1, 1, 4], axis=1)
+    cut = obs.take(np.flatnonzero(distance < 2))
+    fit = refine(fit_peak(embed(cut), refined.mean, refined.model.centre, 80.0))
+    against = against_field(fit)
+    spatial, total = float(fit.scores.spatial_gain.sum()), float(fit.scores.gain.sum())
+    assert 0 < against.explained < total - spatial
+    assert evidence(against) == pytest.approx(evidence(fit) - 0.3 * against.explained)
+    # No more than all that the motions say is taken off.
+    assert evidence(replace(fit, explained=10 * total)) == pytest.approx(spatial)
+    monkeypatch.setattr(detection, "_CROWDED", 0.2)  # one star in twelve is a member
+    assert against_field(refined) is refined
 
 
 def test_evidence_counts_each_star_by_its_weight(refined):

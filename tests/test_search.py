@@ -1,5 +1,6 @@
 """The whole search: planted clusters, none where there is none, and what the user knows beforehand."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import astropy.units as u
@@ -243,11 +244,50 @@ def test_a_cluster_that_is_not_where_it_was_asked_for_is_said_to_be(field, found
     assert "another cluster" not in found.stop_reason
 
 
+def test_a_nearer_cluster_is_named(both):
+    """The best is aside, the asked one has less than a fifth of its significance."""
+    rich, poor = replace(ASIDE, n_members=300, xi=14.0, eta=11.0), replace(CENTRAL, n_members=25)
+    stars, truth = plant(simulate_field(REGION, 800, seed=3), rich, poor)
+    found = search(stars)
+    assert f1(found.candidates[0].probability >= 0.5, truth == 0) > 0.9
+    nearer = int(found.stop_reason.split("and may be another cluster: candidate ")[1].split(" is at ")[0])
+    assert f1(found.candidates[nearer].probability >= 0.5, truth == 1) > 0.8
+
+
+def near_a_star(field, seed, width):
+    """Field stars whose motions are like that of one of them, not far from their middle."""
+    motions = np.stack([np.asarray(field[name], float) for name in ("pmra", "pmdec")], axis=1)
+    star = motions[np.argsort(np.abs(motions - np.median(motions, axis=0)).sum(axis=1))[seed]]
+    return field[np.abs(motions - star).max(axis=1) < width]
+
+
+def test_a_table_that_was_cut_around_nothing_holds_no_cluster(monkeypatch):
+    cut = near_a_star(simulate_field(REGION, 4000, seed=7), 600, 1.5)
+    assert not any(c.accepted for c in search(cut).candidates)
+    monkeypatch.setattr(detection, "_CROWDED", 1.0)  # without it the field keeps a hole, and a group fills it
+    assert search(cut).candidates[0].accepted
+
+
+def test_a_cluster_in_a_table_that_was_cut_around_it_is_found():
+    stars, truth = plant(simulate_field(REGION, 4000, seed=7), CENTRAL)
+    near = np.hypot(stars["pmra"] - CENTRAL.pmra, stars["pmdec"] - CENTRAL.pmdec) < 2
+    found = search(stars[near])
+    assert f1(found.candidates[0].probability >= 0.5, truth[near] == 0) > 0.9
+    assert "there is no field" not in found.stop_reason
+
+
+def test_members_alone_have_no_field(one, found):
+    stars, truth = one
+    alone = search(stars[truth == 0])
+    assert "there is no field to tell members from; give a table that is not cut" in alone.stop_reason
+    assert "there is no field" not in found.stop_reason
+
+
 def test_few_stars_are_survived():
     stars, _ = plant(simulate_field(REGION, 20, seed=1))
     found = search(stars)
     assert found.group.shape == (20,)
-    assert found.stop_reason.startswith("no cluster")
+    assert found.stop_reason.startswith("no cluster: ")
 
 
 @pytest.fixture(scope="module")

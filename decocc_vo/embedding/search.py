@@ -123,7 +123,7 @@ def search_clusters(
     reason = (
         f"found {_counted(len(hold), 'cluster')} among {_counted(len(peaks), 'candidate')}; significance "
         + ", ".join(f"{significance(f):.1f}" for f in hold)
-        + _aside(winner)
+        + _aside(hold)
         + (f"; {_NO_FIELD}" if _has_no_field(embedding, winner.mean) else "")
     )
     diagnostics |= {"velocity_km_s": velocity, "spread": float(np.max(spread, initial=0.0))}
@@ -230,17 +230,21 @@ def _counted(number, noun):
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
-def _aside(fit):
+def _aside(fits):
     """What is to be said of a cluster that is not where one was asked for."""
-    # Where its members are: the fit holds the profile's own centre within half the footprint.
-    members = fit.embedding.sky[fit.rows][fit.probability >= 0.5]
-    distance = float(np.hypot(*np.median(members, axis=0))) if len(members) else 0.0
-    if distance <= _ASIDE:
+    distances = [_to_members(fit) for fit in fits]
+    if distances[0] <= _ASIDE:
         return ""
-    return (
-        f"; it is {distance * fit.embedding.footprint:.1f} arcmin from the centre of the region, "
-        "and may be another cluster"
-    )
+    footprint, nearest = fits[0].embedding.footprint, int(np.argmin(distances))
+    told = f"; it is {distances[0] * footprint:.1f} arcmin from the centre of the region, and may be another cluster"
+    return told + (f": candidate {nearest} is at {distances[nearest] * footprint:.1f} arcmin" if nearest else "")
+
+
+def _to_members(fit):
+    """From the centre of the region to the middle of a candidate's members, in footprint radii."""
+    # The fit holds the profile's own centre within half the footprint.
+    members = fit.embedding.sky[fit.rows][fit.probability >= 0.5]
+    return float(np.hypot(*np.median(members, axis=0))) if len(members) else 0.0
 
 
 def _answer(fit, obs, seed, photometry):

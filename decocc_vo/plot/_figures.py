@@ -136,7 +136,8 @@ def plot_sky(result, ax=None, *, region=None, columns=None):
     result : `~decocc_vo.membership.Membership`
         What ``fit`` returned; without a cluster the field is shown, with a note.
     ax : `~astropy.visualization.wcsaxes.WCSAxes`, optional
-        Where to draw; by default a new figure, 3.5 in wide, with a colour bar.
+        Where to draw, on any projection: ``figure.add_subplot(projection=wcs)`` with a `~astropy.wcs.WCS`; by default a
+        new figure, 3.5 in wide, with a colour bar.
     region : `~decocc_vo.region.ClusterRegion`, optional
         Its centre is the tangent point and its circle is drawn; by default the stars' centre, and no circle.
     columns : mapping of str to str, optional
@@ -154,7 +155,7 @@ def plot_sky(result, ax=None, *, region=None, columns=None):
     """
     view = View.of(result, columns)
     if ax is not None and not isinstance(ax, WCSAxes):
-        msg = "'ax' must be a WCSAxes; make it with figure.add_subplot(projection=wcs)"
+        msg = "'ax' must be a WCSAxes; make it with figure.add_subplot(projection=wcs), wcs an astropy.wcs.WCS"
         raise InputError(msg)
     wcs, half = tangent_plane(view, region)
     return _plot(lambda axes, v: draw_sky(axes, v, region, half if ax is None else None), view, ax, projection=wcs)
