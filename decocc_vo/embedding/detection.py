@@ -37,6 +37,7 @@ _START_RADIUS = 0.35  # footprint radii
 _WARM = 10
 _CANDIDATE_STEPS, _FINAL_STEPS = 30, 60
 _KINEMATIC = 0.3  # share of the motions' log evidence that counts: fields have substructure of their own
+_REACH = 6.0  # sigma: where motions end nearer to their middle a table was cut; those of 62 fields reach 16 and more
 _CROWDED = 0.05  # share of all stars that are as a candidate's may be, from which on the field has to do without it
 _OUT_OF_REACH, _ALONE_STEPS = 80.0, 100  # log of what a profile is divided by, so that no star is a member
 _PLACES, _LOCAL = 2.0, 0.25  # power of the number of places that were looked at; footprint radii of one on the sky
@@ -111,6 +112,12 @@ class Embedding:
         """Embed stars, and group them."""
         z, z_cov, centre, scale = arcsinh_features(x, cov)
         return cls(x, cov, z, z_cov, centre, scale, sky, _group(z, seed), footprint)
+
+    @property
+    def cut(self):
+        """Whether the motions end near their middle: those of all stars of a field have long tails."""
+        low, middle, high = np.quantile(self.x[:, :2], [0.25, 0.5, 0.75], axis=0)
+        return bool(np.all(np.max(np.abs(self.x[:, :2] - middle), axis=0) < _REACH / 1.349 * (high - low)))
 
     def slope(self, place):
         """Derivative of the embedding at a place, shape (3,)."""
@@ -361,10 +368,11 @@ def _fit_straight(fit, perspective, depth, obs, sky, seed, weight=None):
 
 def against_field(fit, seed=0):
     """
-    Let the field alone explain what it can of a candidate, where a good part of the stars are as its own may be.
+    Let the field alone explain what it can of a candidate, in a table that was cut to a narrow range of motions.
 
-    The field of a candidate starts without those stars. In a table that was cut to a narrow range of motions around
-    nothing they are a good part of all, the field is left with a hole, and whatever fills it looks like a cluster.
+    The field of a candidate starts without the stars that may be its own. In such a table they are a good part of all,
+    the field is left with a hole, and whatever fills it looks like a cluster. Where all motions are seen the field's
+    Gaussians would imitate a cluster that is as wide as the table, and nothing is asked of them.
 
     Parameters
     ----------
@@ -379,7 +387,7 @@ def against_field(fit, seed=0):
         With ``explained``: the log likelihood that the field's Gaussians gain when they are fitted to all stars.
     """
     embedding = fit.embedding
-    if np.mean(embedding.as_of(fit.rows, fit.mean, fit.dispersion)) <= _CROWDED:
+    if not embedding.cut or np.mean(embedding.as_of(fit.rows, fit.mean, fit.dispersion)) <= _CROWDED:
         return fit
     rows, weight = _choose(embedding, fit.mean, fit.dispersion, _FINAL_STARS, seed)
     weight = weight * fit.free[rows]

@@ -23,8 +23,9 @@ _LISTED = 3  # candidates that are told of where none holds
 _NO_DISTANCE = 0.1  # mas: a mean parallax further below zero than this, and 3 of its errors, is that of no star
 _ASIDE = 0.5  # footprint radii: no published cluster is further from the centre it is asked for at
 _SHORT = 10.0  # a candidate that falls short of the threshold by no more may reach it with all stars
-_CUT = 0.7  # share of all stars that are as a cluster's may be, from which on a table has hardly a field
+_ALIKE = 0.7  # share of all stars that are as a cluster's may be, from which on a table has hardly a field
 _COMPARABLE = 0.2  # a candidate with this part of the best one's significance may be the one that was asked for
+_CUT_MOTIONS = "the table is cut in proper motion, so that the field is hardly known; give stars of all motions"
 _NO_FIELD = (
     "for their errors most stars of the table have the same motion and parallax, so there is no field to tell members "
     "from; give a table that is not cut in them"
@@ -215,15 +216,16 @@ def _why_none(embedding, fits, peaks, threshold):
     """A sentence for a field in which no candidate holds."""
     best = f"the best of {_counted(len(peaks), 'candidate')} has {_fault(fits[0], threshold)}" if fits else ""
     places = [f.mean for f in fits] + [peak.x for peak in peaks]
-    cut = bool(places) and _has_no_field(embedding, places[0])
-    advice = _NO_FIELD if cut else "try a larger region, or fainter stars"
+    advice = _CUT_MOTIONS if embedding.cut else "try a larger region, or fainter stars"
+    if places and _has_no_field(embedding, places[0]):
+        advice = _NO_FIELD
     return f"no cluster: {best or 'no stars move together'}; {advice}"
 
 
 def _has_no_field(embedding, place):
     """Whether a table was cut to stars like those of a cluster at a place, or has errors that leave nothing to tell."""
     everything = np.arange(len(embedding.x))
-    return np.mean(embedding.as_of(everything, place, intrinsic_dispersion(place[2]))) > _CUT
+    return np.mean(embedding.as_of(everything, place, intrinsic_dispersion(place[2]))) > _ALIKE
 
 
 def _counted(number, noun):
