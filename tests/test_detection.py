@@ -114,6 +114,7 @@ def test_the_field_alone_is_fitted_where_many_stars_are_as_members_are(planted, 
     distance = np.linalg.norm((obs.x - refined.mean) / [1, 1, 4], axis=1)
     cut = obs.take(np.flatnonzero(distance < 2))
     fit = refine(fit_peak(embed(cut), refined.mean, refined.model.centre, 80.0))
+    monkeypatch.setattr(detection, "_REACH", 100.0)
     against = against_field(fit)
     spatial, total = float(fit.scores.spatial_gain.sum()), float(fit.scores.gain.sum())
     assert 0 < against.explained < total - spatial
@@ -122,6 +123,14 @@ def test_the_field_alone_is_fitted_where_many_stars_are_as_members_are(planted, 
     assert evidence(replace(fit, explained=10 * total)) == pytest.approx(spatial)
     monkeypatch.setattr(detection, "_CROWDED", 0.2)  # one star in twelve is a member
     assert against_field(refined) is refined
+
+
+def test_a_cut_in_motion_is_seen():
+    field = simulate_field(REGION, 2000, seed=4)
+    motions = np.stack([np.asarray(field[name], float) for name in ("pmra", "pmdec")], axis=1)
+    near = np.abs(motions - np.median(motions, axis=0)).max(axis=1) < 4
+    bright, whole = field["phot_g_mean_mag"] < 16, np.ones(len(field), bool)
+    assert [embed(observables(field[rows], REGION)).cut for rows in (near, bright, whole)] == [True, False, False]
 
 
 def test_evidence_counts_each_star_by_its_weight(refined):

@@ -37,7 +37,7 @@ _START_RADIUS = 0.35  # footprint radii
 _WARM = 10
 _CANDIDATE_STEPS, _FINAL_STEPS = 30, 60
 _KINEMATIC = 0.3  # share of the motions' log evidence that counts: fields have substructure of their own
-_REACH = 6.0  # sigma: where motions end nearer to their middle a table was cut; those of 62 fields reach 16 and more
+_REACH = 7.0  # sigma: where motions end nearer to their middle a table was cut; those of 62 fields reach 16 and more
 _CROWDED = 0.05  # share of all stars that are as a candidate's may be, from which on the field has to do without it
 _OUT_OF_REACH, _ALONE_STEPS = 80.0, 100  # log of what a profile is divided by, so that no star is a member
 _PLACES, _LOCAL = 2.0, 0.25  # power of the number of places that were looked at; footprint radii of one on the sky
@@ -116,8 +116,10 @@ class Embedding:
     @property
     def cut(self):
         """Whether the motions end near their middle: those of all stars of a field have long tails."""
-        low, middle, high = np.quantile(self.x[:, :2], [0.25, 0.5, 0.75], axis=0)
-        return bool(np.all(np.max(np.abs(self.x[:, :2] - middle), axis=0) < _REACH / 1.349 * (high - low)))
+        motions, error2 = self.x[:, :2], np.einsum("nii->ni", self.cov)[:, :2]
+        low, middle, high = np.quantile(motions, [0.25, 0.5, 0.75], axis=0)
+        sigma = np.sqrt(((high - low) / 1.349) ** 2 + error2)
+        return bool(np.max(np.abs(motions - middle) / sigma) < _REACH)
 
     def slope(self, place):
         """Derivative of the embedding at a place, shape (3,)."""

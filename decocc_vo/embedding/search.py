@@ -125,7 +125,7 @@ def search_clusters(
         f"found {_counted(len(hold), 'cluster')} among {_counted(len(peaks), 'candidate')}; significance "
         + ", ".join(f"{significance(f):.1f}" for f in hold)
         + _aside(hold)
-        + (f"; {_NO_FIELD}" if _has_no_field(embedding, winner.mean) else "")
+        + _without_field(embedding, winner.mean)
     )
     diagnostics |= {"velocity_km_s": velocity, "spread": float(np.max(spread, initial=0.0))}
     groups = tuple(Group(p, significance(f)) for f, (p, _) in zip(hold, answers, strict=True))
@@ -216,16 +216,16 @@ def _why_none(embedding, fits, peaks, threshold):
     """A sentence for a field in which no candidate holds."""
     best = f"the best of {_counted(len(peaks), 'candidate')} has {_fault(fits[0], threshold)}" if fits else ""
     places = [f.mean for f in fits] + [peak.x for peak in peaks]
-    advice = _CUT_MOTIONS if embedding.cut else "try a larger region, or fainter stars"
-    if places and _has_no_field(embedding, places[0]):
-        advice = _NO_FIELD
-    return f"no cluster: {best or 'no stars move together'}; {advice}"
+    advice = _without_field(embedding, *places[:1]) or "; try a larger region, or fainter stars"
+    return f"no cluster: {best or 'no stars move together'}{advice}"
 
 
-def _has_no_field(embedding, place):
-    """Whether a table was cut to stars like those of a cluster at a place, or has errors that leave nothing to tell."""
+def _without_field(embedding, place=None):
+    """What is to be said of a table that was cut in motion, or to stars like those of a cluster at a place."""
     everything = np.arange(len(embedding.x))
-    return np.mean(embedding.as_of(everything, place, intrinsic_dispersion(place[2]))) > _ALIKE
+    if place is not None and np.mean(embedding.as_of(everything, place, intrinsic_dispersion(place[2]))) > _ALIKE:
+        return f"; {_NO_FIELD}"
+    return f"; {_CUT_MOTIONS}" if embedding.cut else ""
 
 
 def _counted(number, noun):
