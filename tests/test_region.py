@@ -482,3 +482,7 @@ def test_errors_of_another_unit_are_told(caplog):
     usable_stars(stars, None, None, 20)
     assert "half of the stars have a pmra_error above 0.1, but pmra itself has a spread of 0.00" in caplog.text
     assert "pmdec_error" not in caplog.text
+    stars["pmra_error"] = np.nan
+    caplog.clear()
+    usable_stars(stars, None, None, 20)
+    assert not caplog.text

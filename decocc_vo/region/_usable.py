@@ -11,10 +11,8 @@ from ._region import ClusterRegion
 log = logging.getLogger(__name__)
 
 _FAR = 3  # footprint radii: a cluster's own halo is within
-_CELL, _DOUBLED = (
-    0.5,
-    0.1,
-)  # arcsec; share of stars that have another in one cell: Gaia resolves fewer even in the bulge
+_CELL = 0.5  # arcsec
+_DOUBLED = 0.1  # share of stars that have another in one cell: Gaia resolves fewer even in the bulge
 _WIDE = 3  # errors cannot be so many times as large as the spread of what they are errors of
 
 
@@ -90,9 +88,9 @@ def _tell_of_stray(lon, lat):
 def _tell_of_doubled(lon, lat):
     """Warn of a catalogue that has its stars twice, under other identifiers."""
     cell = np.radians(_CELL / 3600)
-    cells = np.round(np.stack([lon * np.cos(lat), lat], axis=1) / cell).astype(np.int64)
-    _, which, count = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
-    doubled = int(np.sum(count[which.ravel()] > 1))
+    east, north = (np.round(angle / cell).astype(np.int64) for angle in (lon * np.cos(lat), lat))
+    stars = np.unique(east * 2**32 + north, return_counts=True)[1]
+    doubled = int(stars[stars > 1].sum())
     if doubled > max(_DOUBLED * len(lon), 10):
         log.warning(
             "of the %d stars %d lie within %g arcsec of another: if catalogues were put together, each star of several "
@@ -109,7 +107,9 @@ def _tell_of_wide_errors(stars, used):
         if f"{name}_error" not in stars.colnames:
             continue
         low, high = np.quantile(floats(stars[name])[used], [0.25, 0.75])
-        spread, error = (high - low) / 1.349, float(np.nanmedian(floats(stars[f"{name}_error"])[used]))
+        errors = floats(stars[f"{name}_error"])[used]
+        errors = errors[np.isfinite(errors)]
+        spread, error = (high - low) / 1.349, np.median(errors) if errors.size else 0.0
         if error > _WIDE * spread > 0:
             log.warning(
                 "half of the stars have a %s_error above %.3g, but %s itself has a spread of %.3g: are they in one "
