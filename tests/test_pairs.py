@@ -9,7 +9,8 @@ from astropy.coordinates import SkyCoord
 
 from decocc_vo import ClusterRegion
 from decocc_vo.columns import AU_YR, canonical_order
-from decocc_vo.embedding.detection import Embedding, again, evidence, fit_peak, refine, repeat
+from decocc_vo.embedding.detection import Embedding, again, fit_peak, refine, repeat
+from decocc_vo.embedding.evidence import evidence
 from decocc_vo.embedding.features import observables
 from decocc_vo.embedding.pairs import _separation, separate
 from decocc_vo.embedding.search import search_clusters

@@ -12,7 +12,8 @@ from decocc_vo import ClusterRegion
 from decocc_vo.columns import canonical_order
 from decocc_vo.embedding import detection
 from decocc_vo.embedding import search as search_module
-from decocc_vo.embedding.detection import Embedding, evidence, fit_peak
+from decocc_vo.embedding.detection import Embedding, fit_peak
+from decocc_vo.embedding.evidence import evidence
 from decocc_vo.embedding.features import observables
 from decocc_vo.embedding.search import _nearest_first, _shared, search_clusters
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, shuffle_positions, simulate_field

@@ -1,4 +1,4 @@
-"""From the places where a cluster may be to fitted candidates, each with its evidence."""
+"""From the places where a cluster may be to fitted candidates."""
 
 from dataclasses import dataclass, replace
 
@@ -7,6 +7,7 @@ import numpy as np
 from .._groups import kmeans
 from ..columns import AU_YR
 from .candidates import intrinsic_dispersion, thin, thin_apart
+from .evidence import evidence
 from .features import arcsinh_features
 from .mixture import Mixture, Prior, Scores, Stars, fit_mixture, score_stars
 from .padding import AT_A_TIME, bucket, pad, slices
@@ -17,11 +18,9 @@ __all__ = [
     "Fit",
     "again",
     "against_field",
-    "evidence",
     "fit_peak",
     "refine",
     "repeat",
-    "significance",
     "straighten",
 ]
 
@@ -36,11 +35,9 @@ _STARTS = 20_000  # stars in all starts of K-Means together: a small table needs
 _START_RADIUS = 0.35  # footprint radii
 _WARM = 10
 _CANDIDATE_STEPS, _FINAL_STEPS = 30, 60
-_KINEMATIC = 0.3  # share of the motions' log evidence that counts: fields have substructure of their own
 _REACH = 7.0  # sigma: where motions end nearer to their middle a table was cut; those of 62 fields reach 16 and more
 _CROWDED = 0.05  # share of all stars that are as a candidate's may be, from which on the field has to do without it
 _OUT_OF_REACH, _ALONE_STEPS = 80.0, 100  # log of what a profile is divided by, so that no star is a member
-_PLACES, _LOCAL = 2.0, 0.25  # power of the number of places that were looked at; footprint radii of one on the sky
 _PERSPECTIVE_ROUNDS, _SETTLED = 10, 0.3  # at most; km/s that the velocity still moves
 
 
@@ -399,49 +396,6 @@ def against_field(fit, seed=0):
     alone = fit_mixture(stars, start, prior, _ALONE_STEPS, _ALONE_STEPS)
     gained = np.asarray(score_stars(stars, alone).log_field, float)[: len(rows)] - fit.scores.log_field[rows]
     return replace(fit, explained=max(float(weight @ gained), 0.0))
-
-
-def evidence(fit):
-    """
-    Log evidence of a candidate, in natural log units.
-
-    That of its concentration on the sky, and three tenths of that of its motions: stars that move together are found in
-    any field, and chance puts a few of them together; that both happen at one place is rare. Of the motions' only that
-    counts which a field without the cluster does not have, where `against_field` was asked.
-
-    Parameters
-    ----------
-    fit : Fit
-        A candidate.
-
-    Returns
-    -------
-    evidence : float
-    """
-    weight = fit.weight * fit.free
-    spatial, total = float(weight @ fit.scores.spatial_gain), float(weight @ fit.scores.gain)
-    return spatial + _KINEMATIC * (total - spatial - min(fit.explained, max(total - spatial, 0.0)))
-
-
-def significance(fit):
-    """
-    Significance of a candidate in natural log units: its evidence, less what chance finds somewhere in such a field.
-
-    The smaller a part of the stars and of the sky a candidate is, the more places there are where chance may have made
-    one: the logarithm of their number, (stars / members)^2 times (a quarter of the footprint / radius)^2, is taken off.
-    Of fields without a cluster 1.4 % hold a candidate that reaches 3, 0.5 % one that reaches 5, and 0.2 % 7.
-
-    Parameters
-    ----------
-    fit : Fit
-        A candidate.
-
-    Returns
-    -------
-    significance : float
-    """
-    share = max(fit.weight @ fit.probability, 1e-9) / fit.weight.sum()
-    return evidence(fit) + _PLACES * float(np.log(share) + min(np.log(float(fit.model.radius) / _LOCAL), 0.0))
 
 
 def repeat(fit, seed, number, steps=10):

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from .candidates import thin
-from .detection import again, significance
+from .detection import again
+from .evidence import significance
 
 __all__ = ["separate"]
 

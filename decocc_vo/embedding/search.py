@@ -8,7 +8,8 @@ import numpy as np
 
 from .candidates import Peak, find_peaks, intrinsic_dispersion
 from .context import context_features, without_photometry
-from .detection import Embedding, against_field, evidence, fit_peak, refine, repeat, significance, straighten
+from .detection import Embedding, against_field, fit_peak, refine, repeat, straighten
+from .evidence import evidence, significance
 from .features import observables
 from .head import agreed, correct, load_head
 from .pairs import separate
