@@ -295,7 +295,7 @@ def run_null(seed, kind, cut, index):
         stars = simulate_field(region, int(np.exp(rng.uniform(np.log(300), np.log(20_000)))), int(rng.integers(2**31)))
     if cut:
         draw = np.random.default_rng([seed, 6, index])
-        star, cut = stars[int(draw.integers(len(stars)))], cut * np.exp(draw.uniform(-1, 1) * np.log(2))
+        star, cut = stars[int(draw.integers(len(stars)))], cut * 2 ** draw.uniform(-1, 1)
         stars = stars[near_motion(stars, star["pmra"], star["pmdec"], cut)]
         if len(stars) < _LEFT:
             return None

@@ -245,7 +245,7 @@ def test_a_cluster_that_is_not_where_it_was_asked_for_is_said_to_be(field, found
     assert "another cluster" not in found.stop_reason
 
 
-def test_a_nearer_cluster_is_named(both):
+def test_a_nearer_cluster_is_named():
     """The best is aside, the asked one has less than a fifth of its significance."""
     rich, poor = replace(ASIDE, n_members=300, xi=14.0, eta=11.0), replace(CENTRAL, n_members=25)
     stars, truth = plant(simulate_field(REGION, 800, seed=3), rich, poor)
@@ -255,10 +255,10 @@ def test_a_nearer_cluster_is_named(both):
     assert f1(found.candidates[nearer].probability >= 0.5, truth == 1) > 0.8
 
 
-def near_a_star(field, seed, width):
+def near_a_star(field, number, width):
     """Field stars whose motions are like that of one of them, not far from their middle."""
     motions = np.stack([np.asarray(field[name], float) for name in ("pmra", "pmdec")], axis=1)
-    star = motions[np.argsort(np.abs(motions - np.median(motions, axis=0)).sum(axis=1))[seed]]
+    star = motions[np.argsort(np.abs(motions - np.median(motions, axis=0)).sum(axis=1))[number]]
     return field[np.abs(motions - star).max(axis=1) < width]
 
 

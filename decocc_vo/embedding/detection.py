@@ -13,16 +13,7 @@ from .mixture import Mixture, Prior, Scores, Stars, fit_mixture, score_stars
 from .padding import AT_A_TIME, bucket, pad, slices
 from .perspective import Perspective, fit_perspective
 
-__all__ = [
-    "Embedding",
-    "Fit",
-    "again",
-    "against_field",
-    "fit_peak",
-    "refine",
-    "repeat",
-    "straighten",
-]
+__all__ = ["Embedding", "Fit", "again", "against_field", "fit_peak", "refine", "repeat", "straighten"]
 
 _COMPONENTS = 8  # Gaussians of the field
 _CANDIDATE_STARS, _FINAL_STARS = 8_000, 15_000  # that a fit sees at most; the others are thinned and weighted
@@ -113,10 +104,8 @@ class Embedding:
     @property
     def cut(self):
         """Whether the motions end near their middle: those of all stars of a field have long tails."""
-        motions, error2 = self.x[:, :2], np.einsum("nii->ni", self.cov)[:, :2]
-        low, middle, high = np.quantile(motions, [0.25, 0.5, 0.75], axis=0)
-        sigma = np.sqrt(((high - low) / 1.349) ** 2 + error2)
-        return bool(np.max(np.abs(motions - middle) / sigma) < _REACH)
+        sigma = np.sqrt(self.scale**2 + np.einsum("nii->ni", self.cov))
+        return bool(np.max(np.abs((self.x - self.centre) / sigma)[:, :2]) < _REACH)
 
     def slope(self, place):
         """Derivative of the embedding at a place, shape (3,)."""
@@ -388,14 +377,10 @@ def against_field(fit, seed=0):
     embedding = fit.embedding
     if not embedding.cut or np.mean(embedding.as_of(fit.rows, fit.mean, fit.dispersion)) <= _CROWDED:
         return fit
-    rows, weight = _choose(embedding, fit.mean, fit.dispersion, _FINAL_STARS, seed)
-    weight = weight * fit.free[rows]
-    stars = _device_stars(embedding, rows, weight, bucket(len(rows)))
-    prior = _prior(embedding, fit.mean, fit.dispersion)
-    start = Mixture(*(np.asarray(v, np.float32) for v in fit.model._replace(log_norm=_OUT_OF_REACH)))
-    alone = fit_mixture(stars, start, prior, _ALONE_STEPS, _ALONE_STEPS)
-    gained = np.asarray(score_stars(stars, alone).log_field, float)[: len(rows)] - fit.scores.log_field[rows]
-    return replace(fit, explained=max(float(weight @ gained), 0.0))
+    prior, start = _prior(embedding, fit.mean, fit.dispersion), fit.model._replace(log_norm=_OUT_OF_REACH)
+    alone = _run(embedding, start, prior, fit.mean, fit.dispersion, _ALONE_STEPS, _ALONE_STEPS, seed, draws=fit.free)
+    gained = fit.free @ (alone.scores.log_field - fit.scores.log_field)
+    return replace(fit, explained=max(float(gained), 0.0))
 
 
 def repeat(fit, seed, number, steps=10):

@@ -27,8 +27,9 @@ def evidence(fit):
     evidence : float
     """
     weight = fit.weight * fit.free
-    spatial, total = float(weight @ fit.scores.spatial_gain), float(weight @ fit.scores.gain)
-    return spatial + _KINEMATIC * (total - spatial - min(fit.explained, max(total - spatial, 0.0)))
+    spatial = float(weight @ fit.scores.spatial_gain)
+    kinematic = float(weight @ fit.scores.gain) - spatial
+    return spatial + _KINEMATIC * (kinematic - min(fit.explained, max(kinematic, 0.0)))
 
 
 def significance(fit):

@@ -215,16 +215,16 @@ def _fault(fit, threshold):
 
 def _why_none(embedding, fits, peaks, threshold):
     """A sentence for a field in which no candidate holds."""
-    best = f"the best of {_counted(len(peaks), 'candidate')} has {_fault(fits[0], threshold)}" if fits else ""
-    places = [f.mean for f in fits] + [peak.x for peak in peaks]
-    advice = _without_field(embedding, *places[:1]) or "; try a larger region, or fainter stars"
-    return f"no cluster: {best or 'no stars move together'}{advice}"
+    best, place = "no stars move together", peaks[0].x if peaks else None
+    if fits:
+        best = f"the best of {_counted(len(peaks), 'candidate')} has {_fault(fits[0], threshold)}"
+        place = fits[0].mean
+    return f"no cluster: {best}{_without_field(embedding, place) or '; try a larger region, or fainter stars'}"
 
 
-def _without_field(embedding, place=None):
+def _without_field(embedding, place):
     """What is to be said of a table that was cut in motion, or to stars like those of a cluster at a place."""
-    everything = np.arange(len(embedding.x))
-    if place is not None and np.mean(embedding.as_of(everything, place, intrinsic_dispersion(place[2]))) > _ALIKE:
+    if place is not None and np.mean(embedding.as_of(slice(None), place, intrinsic_dispersion(place[2]))) > _ALIKE:
         return f"; {_NO_FIELD}"
     return f"; {_CUT_MOTIONS}" if embedding.cut else ""
 
