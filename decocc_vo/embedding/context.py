@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .candidates import thin_apart
+from .features import straightened
 from .padding import bucket, pad, slices
 
 __all__ = ["FEATURES", "NEAR", "context_features", "without_photometry"]
@@ -152,10 +153,11 @@ def context_features(fit, obs, seed=0):
     near = np.flatnonzero(scores.logit > NEAR)
     radius, r = float(model.radius), np.hypot(*(embedding.sky - model.centre).T)[near]
     scatter = np.diag(model.scatter).astype(float)
-    error = np.sqrt(np.einsum("nii->ni", embedding.z_cov[near]))
+    straight, cov, _ = straightened(embedding.z[near], embedding.z_cov[near], embedding.about[near], model.mean)
+    error = np.sqrt(np.einsum("nii->ni", cov))
 
     # Mahalanobis distance in motion, and the parallax's residual, from scatter and errors together.
-    offset, cov = embedding.z[near] - model.mean, embedding.z_cov[near] + model.scatter
+    offset, cov = straight - model.mean, cov + model.scatter
     motion2 = np.einsum("ni,ni->n", offset[:, :2], np.linalg.solve(cov[:, :2, :2], offset[:, :2, None])[..., 0])
     parallax = offset[:, 2] / np.sqrt(cov[:, 2, 2])
 

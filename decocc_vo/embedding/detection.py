@@ -79,7 +79,7 @@ class Fit:
 @dataclass(frozen=True)
 class Embedding:
     """
-    Stars in the arcsinh embedding, on the host.
+    Stars in the arcsinh embedding, on the host; see `~decocc_vo.embedding.features.arcsinh_features`.
 
     ``x`` and ``cov`` are what was embedded; ``groups`` are rows that stand for all, and which of the groups of K-Means
     each of them is in: from these the field's Gaussians start.
@@ -89,6 +89,7 @@ class Embedding:
     cov: np.ndarray
     z: np.ndarray
     z_cov: np.ndarray
+    about: np.ndarray
     centre: np.ndarray
     scale: np.ndarray
     sky: np.ndarray
@@ -98,8 +99,8 @@ class Embedding:
     @classmethod
     def of(cls, x, cov, sky, footprint, seed=0):
         """Embed stars, and group them."""
-        z, z_cov, centre, scale = arcsinh_features(x, cov)
-        return cls(x, cov, z, z_cov, centre, scale, sky, _group(z, seed), footprint)
+        z, z_cov, about, centre, scale = arcsinh_features(x, cov)
+        return cls(x, cov, z, z_cov, about, centre, scale, sky, _group(z, seed), footprint)
 
     @property
     def cut(self):
@@ -157,7 +158,8 @@ def _group(z, seed):
 def _device_stars(embedding, rows, weight, n):
     cov = pad(embedding.z_cov[rows], n)
     cov[len(rows) :] = np.eye(3, dtype=np.float32)
-    return Stars(pad(embedding.z[rows], n), cov, pad(embedding.sky[rows], n, 9e3), pad(weight, n))
+    z, about, sky = pad(embedding.z[rows], n), pad(embedding.about[rows], n), pad(embedding.sky[rows], n, 9e3)
+    return Stars(z, cov, about, sky, pad(weight, n))
 
 
 def _choose(embedding, place, dispersion, most, seed):

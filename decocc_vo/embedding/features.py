@@ -17,7 +17,9 @@ from ..columns import (
     values_or_nan,
 )
 
-__all__ = ["Observables", "arcsinh_features", "observables"]
+__all__ = ["Observables", "arcsinh_features", "observables", "straightened"]
+
+_LIKELY_STEPS = 12  # of Gauss-Newton: enough for any error
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,25 @@ def observables(stars, region, zero_point=0.0):
     )
 
 
+def _likely(unit, variance):
+    """Likeliest true places in the embedding, if those of all stars are a standard normal."""
+    end = np.arcsinh(unit)
+    place, low, high = end, np.minimum(end, 0), np.maximum(end, 0)
+    for _ in range(_LIKELY_STEPS):
+        slope = np.cosh(place)
+        step = (slope * (unit - np.sinh(place)) - variance * place) / (slope**2 + variance)
+        place = np.clip(place + step, low, high)
+    return place
+
+
 def arcsinh_features(x, cov):
     """
     The embedding every table starts from: arcsinh of robustly scaled motions and parallaxes.
 
     Each axis is centred on its median and scaled by its interquartile range before the arcsinh, so that outliers
     do not set the scale; unlike pm/parallax it stays finite at parallax zero. Covariances follow to first order.
+    That order is taken about the likeliest true place of a star, not about the measured one: a star whose error is
+    as wide as the field was measured far out, where the arcsinh is flat, and its error would seem small there.
 
     Parameters
     ----------
@@ -136,17 +151,20 @@ def arcsinh_features(x, cov):
     Returns
     -------
     z : `~numpy.ndarray`, shape (n, 3)
+        ``about + (unit - sinh(about)) / cosh(about)`` with ``unit = (x - centre) / scale``: `numpy.arcsinh` of it
+        where errors are small.
     z_cov : `~numpy.ndarray`, shape (n, 3, 3)
+    about : `~numpy.ndarray`, shape (n, 3)
+        Where the embedding of each star is linear.
     centre, scale : `~numpy.ndarray`, shape (3,)
-        ``z = arcsinh((x - centre) / scale)``.
 
     Examples
     --------
     >>> import numpy as np
     >>> from decocc_vo.embedding.features import arcsinh_features
     >>> x = np.random.default_rng(0).normal([5.0, -2.0, 1.0], [3.0, 2.0, 0.5], (1000, 3))
-    >>> z, z_cov, centre, scale = arcsinh_features(x, np.tile(0.01 * np.eye(3), (1000, 1, 1)))
-    >>> np.allclose(centre + scale * np.sinh(z), x)
+    >>> z, z_cov, about, centre, scale = arcsinh_features(x, np.tile(0.01 * np.eye(3), (1000, 1, 1)))
+    >>> np.allclose(centre + scale * (np.sinh(about) + (z - about) * np.cosh(about)), x)
     True
     """
     centre = np.median(x, axis=0)
@@ -154,5 +172,43 @@ def arcsinh_features(x, cov):
     scale = (high - low) / 1.349
     scale = np.where(scale > 0, scale, np.maximum(np.std(x, axis=0), 1e-6))
     unit = (x - centre) / scale
-    slope = 1 / np.sqrt(1 + unit**2) / scale
-    return np.arcsinh(unit), cov * slope[:, :, None] * slope[:, None, :], centre, scale
+    about = _likely(unit, np.einsum("nii->ni", cov) / scale**2)
+    slope = 1 / np.cosh(about)
+    z = about + (unit - np.sinh(about)) * slope
+    slope = slope / scale
+    return z, cov * slope[:, :, None] * slope[:, None, :], about, centre, scale
+
+
+def straightened(z, cov, about, place, xp=np):
+    """
+    Stars in the embedding as if it were linear about one place for all of them.
+
+    There a cluster's motions and parallaxes are a Gaussian, and the errors of its faintest stars are as they were
+    measured. At the place itself nothing changes.
+
+    Parameters
+    ----------
+    z, cov, about : array, shapes (n, 3), (n, 3, 3) and (n, 3)
+        From `arcsinh_features`.
+    place : array, shape (3,)
+        In the embedding.
+    xp : module
+        `numpy`, or `jax.numpy` inside of a compiled function.
+
+    Returns
+    -------
+    straight, straight_cov : array, shapes (n, 3) and (n, 3, 3)
+    log_slope : array, shape (n,)
+        To be added to the log of a density there: the log of that density in ``z``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from decocc_vo.embedding.features import straightened
+    >>> straight, _, log_slope = straightened(np.full((1, 3), 0.5), np.eye(3)[None], np.full((1, 3), 0.5), np.zeros(3))
+    >>> print(straight[0, 0].round(3), log_slope[0].round(3))
+    0.521 0.36
+    """
+    slope = xp.cosh(about) / xp.cosh(place)
+    straight = place + (xp.sinh(about) - xp.sinh(place)) / xp.cosh(place) + (z - about) * slope
+    return straight, cov * slope[:, :, None] * slope[:, None, :], xp.log(slope).sum(-1)

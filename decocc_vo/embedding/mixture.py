@@ -1,11 +1,11 @@
 """
 Probability from errors: one cluster in a mixed field, every star with its own covariance.
 
-The cluster is a Gaussian in the embedding with an intrinsic scatter, and a Plummer profile on the sky; the field is a
-sum of Gaussians, flat over the footprint whatever its shape. Each star's measurement covariance is added to the
-components' own (extreme deconvolution: Bovy, Hogg & Roweis 2011, AnAS 5, 1657), and expectation maximisation with
-priors on the intrinsic scatter finds the rest. Everything is a pure function of fixed shapes; rows of weight zero are
-padding.
+The cluster is a Gaussian in motions and parallax with an intrinsic scatter, and a Plummer profile on the sky; the field
+is a sum of Gaussians in the embedding, flat over the footprint whatever its shape. Each star's measurement covariance
+is added to the components' own (extreme deconvolution: Bovy, Hogg & Roweis 2011, AnAS 5, 1657), and expectation
+maximisation with priors on the intrinsic scatter finds the rest. Everything is a pure function of fixed shapes; rows
+of weight zero are padding.
 """
 
 from typing import NamedTuple
@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 
+from .features import straightened
+
 __all__ = ["Mixture", "Prior", "Scores", "Stars", "fit_mixture", "score_stars"]
 
 _RADII = np.geomspace(0.03, 2.0, 32).astype(np.float32)  # of the profile, in footprint radii
@@ -23,10 +25,14 @@ _EXCLUDED = 0.02  # kinematic probability under which a star counts as field whe
 
 
 class Stars(NamedTuple):
-    """Stars in the embedding: ``z`` (n, 3), ``cov`` (n, 3, 3), ``xy`` (n, 2) in footprint radii, ``weight`` (n,)."""
+    """
+    Stars in the embedding: ``z`` (n, 3), ``cov`` (n, 3, 3), ``about`` (n, 3) where it is linear for each of them,
+    ``xy`` (n, 2) in footprint radii, ``weight`` (n,).
+    """
 
     z: jax.Array
     cov: jax.Array
+    about: jax.Array
     xy: jax.Array
     weight: jax.Array
 
@@ -35,9 +41,9 @@ class Mixture(NamedTuple):
     """
     The model's parameters.
 
-    Cluster: ``mean`` (3,), intrinsic ``scatter`` (3, 3), ``centre`` (2,) and Plummer ``radius`` on the sky,
-    ``log_norm`` (log of the profile's mean over the field's stars), ``fraction`` of all stars. Field: ``field_mean``
-    (k, 3), ``field_scatter`` (k, 3, 3), ``field_weight`` (k,).
+    Cluster: ``mean`` (3,), intrinsic ``scatter`` (3, 3) in the embedding's units there, ``centre`` (2,) and Plummer
+    ``radius`` on the sky, ``log_norm`` (log of the profile's mean over the field's stars), ``fraction`` of all stars.
+    Field: ``field_mean`` (k, 3), ``field_scatter`` (k, 3, 3), ``field_weight`` (k,).
     """
 
     mean: jax.Array
@@ -148,16 +154,26 @@ def _moments(normal, share, mean, scatter):
     return new_mean, 0.5 * (new_scatter + jnp.swapaxes(new_scatter, -1, -2))
 
 
+def _bent(straight, scatter, place):
+    """A mean and a scatter from where the embedding is linear about a place to where it is about that mean."""
+    mean = jnp.arcsinh(jnp.sinh(place) + jnp.cosh(place) * (straight - place))
+    slope = jnp.cosh(place) / jnp.cosh(mean)
+    return mean, scatter * slope[:, None] * slope
+
+
 def _log_plummer(xy, centre, radius):
     return -2 * jnp.log1p(jnp.sum((xy - centre) ** 2, -1) / radius**2)
 
 
 def _expectation(stars, model):
-    cluster = _normal(stars.z, model.mean, model.scatter + stars.cov)
+    # In the embedding itself a cluster whose errors are wide is bent, and no Gaussian.
+    straight, cov, log_slope = straightened(stars.z, stars.cov, stars.about, model.mean, jnp)
+    cluster = _normal(straight, model.mean, model.scatter + cov)
     field = _normal(stars.z[:, None], model.field_mean, model.field_scatter + stars.cov[:, None])
     profile = _log_plummer(stars.xy, model.centre, model.radius) - model.log_norm
     log_components = field.log_density + jnp.log(model.field_weight) + jnp.log1p(-model.fraction)
-    return cluster, field, profile, cluster.log_density + jnp.log(model.fraction), log_components
+    log_kinematic = cluster.log_density + log_slope + jnp.log(model.fraction)
+    return cluster, field, profile, log_kinematic, log_components
 
 
 def _update(stars, model, prior, warm):
@@ -170,7 +186,7 @@ def _update(stars, model, prior, warm):
     n_members = member.sum()
 
     # The cluster in the embedding.
-    mean, scatter = _moments(cluster, member, model.mean, model.scatter)
+    mean, scatter = _bent(*_moments(cluster, member, model.mean, model.scatter), model.mean)
     scatter = (n_members * scatter + prior.strength * prior.scatter) / (n_members + prior.strength)
 
     # The cluster on the sky: a robust centre, and the best of a grid of radii. The profile is normalised over the
