@@ -78,10 +78,11 @@ def test_places_on_the_sky(found):
 
 
 def test_motion_and_parallax_residuals(found):
-    _, fit, near, features = found
+    obs, fit, near, features = found
+    slope = fit.embedding.slope(fit.mean)
     for row, star in enumerate(near[:40]):
-        offset = fit.embedding.z[star] - fit.model.mean
-        cov = fit.embedding.z_cov[star] + fit.model.scatter
+        offset = slope * (obs.x[star] - fit.mean)
+        cov = slope[:, None] * obs.cov[star] * slope + fit.model.scatter
         motion2 = offset[:2] @ np.linalg.inv(cov[:2, :2]) @ offset[:2]
         assert column(features, "motion_distance2")[row] == pytest.approx(min(motion2, 30), rel=1e-6)
         residual = np.clip(offset[2] / np.sqrt(cov[2, 2]), -6, 6)

@@ -16,6 +16,7 @@ from decocc_vo.embedding.features import (
     Observables,
     arcsinh_features,
     observables,
+    straightened,
 )
 
 REGION = ClusterRegion(SkyCoord(130.0, -35.0, unit="deg"), 1 * u.deg)
@@ -226,15 +227,27 @@ def test_take_keeps_the_footprint():
     assert part.footprint == obs.footprint
 
 
+def as_measured(z, about, centre, scale):
+    return centre + scale * (np.sinh(about) + (z - about) * np.cosh(about))
+
+
 def test_arcsinh_features_are_robustly_standardised():
     rng = np.random.default_rng(2)
     x = rng.normal([5, -3, 0.5], [2, 4, 0.2], (4001, 3))
     x[:100] *= 1e4  # outliers do not set the scale
-    z, _, centre, scale = arcsinh_features(x, np.tile(np.eye(3), (4001, 1, 1)))
+    z, _, about, centre, scale = arcsinh_features(x, np.tile(1e-6 * np.eye(3), (4001, 1, 1)))
     np.testing.assert_allclose(np.median(z, axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(scale, [2, 4, 0.2], rtol=0.1)
-    np.testing.assert_allclose(centre + scale * np.sinh(z), x, rtol=1e-9)
+    np.testing.assert_allclose(as_measured(z, about, centre, scale), x, rtol=1e-9)
     assert np.abs(z).max() < 16
+
+
+def test_arcsinh_of_exact_values_is_the_arcsinh():
+    x = np.random.default_rng(3).normal([0, 1, 2], [3, 2, 0.5], (50, 3))
+    z, z_cov, about, centre, scale = arcsinh_features(x, np.zeros((50, 3, 3)))
+    np.testing.assert_allclose(z, np.arcsinh((x - centre) / scale), rtol=1e-14)
+    np.testing.assert_allclose(about, z, rtol=1e-14)
+    assert not z_cov.any()
 
 
 def test_arcsinh_covariance_is_the_jacobians():
@@ -242,18 +255,60 @@ def test_arcsinh_covariance_is_the_jacobians():
     x = rng.normal([0, 1, 2], [3, 2, 0.5], (50, 3))
     root = rng.normal(0, 0.2, (50, 3, 3))
     cov = root @ root.transpose(0, 2, 1)
-    z, z_cov, centre, scale = arcsinh_features(x, cov)
-    np.testing.assert_allclose(z, np.arcsinh((x - centre) / scale), rtol=1e-14)
-    step = 1e-6
-    slope = (np.arcsinh((x + step - centre) / scale) - np.arcsinh((x - step - centre) / scale)) / (2 * step)
+    _, z_cov, about, centre, scale = arcsinh_features(x, cov)
+    linear, step = centre + scale * np.sinh(about), 1e-6
+    slope = (np.arcsinh((linear + step - centre) / scale) - np.arcsinh((linear - step - centre) / scale)) / (2 * step)
     jacobian = slope[:, :, None] * np.eye(3)
     np.testing.assert_allclose(z_cov, jacobian @ cov @ jacobian.transpose(0, 2, 1), rtol=1e-7, atol=1e-12)
+
+
+@given(st.floats(-50, 50), st.floats(1e-3, 100))
+def test_the_embedding_is_linear_about_the_likeliest_place(measured, error):
+    """If true places are a standard normal: nowhere near it, and nowhere up to the measured one, is likelier."""
+    x = np.tile(np.append(np.linspace(-2, 2, 41), measured)[:, None], 3)
+    _, _, about, centre, scale = arcsinh_features(x, np.tile(error**2 * np.eye(3), (len(x), 1, 1)))
+    unit, sigma = (x[-1, 0] - centre[0]) / scale[0], error / scale[0]
+
+    def doubt(place):
+        return ((unit - np.sinh(place)) / sigma) ** 2 + place**2
+
+    near = about[-1, 0] + np.array([-1e-3, 1e-3])
+    assert np.all(doubt(about[-1, 0]) <= doubt(near) + 1e-6 + 1e-5 * doubt(near))
+    assert abs(about[-1, 0]) <= abs(np.arcsinh(unit)) + 1e-12
+    assert about[-1, 0] * unit >= 0
+
+
+def test_errors_as_wide_as_the_field_stay_wide():
+    """A member measured far out is as far from its cluster as its error says, in the embedding, too."""
+    rng = np.random.default_rng(4)
+    field, true, n = rng.normal(0, 1, (4000, 3)), np.array([0.3, -0.5, 0.4]), 1000
+    members = true + rng.normal(0, 3, (n, 3))
+    cov = np.concatenate([np.tile(1e-4 * np.eye(3), (4000, 1, 1)), np.tile(9 * np.eye(3), (n, 1, 1))])
+    z, z_cov, about, centre, scale = (a[-n:] for a in arcsinh_features(np.concatenate([field, members]), cov))
+    place = np.arcsinh((true - centre) / scale)
+    straight, straight_cov, _ = straightened(z, z_cov, about, place)
+    distance2 = np.einsum("ni,nij,nj->n", straight - place, np.linalg.inv(straight_cov), straight - place)
+    assert np.mean(distance2) == pytest.approx(3, rel=0.1)
+
+
+def test_straight_is_linear_in_what_was_measured():
+    rng = np.random.default_rng(5)
+    x, root = rng.normal(0, 2, (30, 3)), rng.normal(0, 1, (30, 3, 3))
+    z, z_cov, about, centre, scale = arcsinh_features(x, root @ root.transpose(0, 2, 1))
+    place = np.array([0.7, -0.2, 1.5])
+    straight, straight_cov, log_slope = straightened(z, z_cov, about, place)
+    slope = 1 / (scale * np.cosh(place))
+    np.testing.assert_allclose(straight, place + (x - centre - scale * np.sinh(place)) * slope, atol=1e-12)
+    np.testing.assert_allclose(straight_cov, root @ root.transpose(0, 2, 1) * slope[:, None] * slope, rtol=1e-10)
+    np.testing.assert_allclose(
+        log_slope, 0.5 * (np.linalg.slogdet(straight_cov)[1] - np.linalg.slogdet(z_cov)[1]), atol=1e-9
+    )
 
 
 def test_arcsinh_features_of_a_constant_axis_are_finite():
     x = np.tile([1.0, 2.0, 3.0], (20, 1))
     x[0, 1] = 50.0  # the interquartile range is zero, the standard deviation is not
-    z, z_cov, _, scale = arcsinh_features(x, np.tile(0.01 * np.eye(3), (20, 1, 1)))
+    z, z_cov, _, _, scale = arcsinh_features(x, np.tile(0.01 * np.eye(3), (20, 1, 1)))
     assert np.all(np.isfinite(z))
     assert np.all(np.isfinite(z_cov))
     assert np.all(scale > 0)

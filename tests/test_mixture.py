@@ -24,15 +24,22 @@ K = 8  # Gaussians of the field, and rows of every table here: one program is co
 ROWS = 1024
 
 
-def as_stars(z, cov, xy, weight, rows=ROWS):
+def linear_about(z):
+    """Where the embedding of each star is linear: for every place between zero and the star the formulas hold."""
+    return 0.9 * z
+
+
+def as_stars(z, cov, xy, weight, rows=ROWS, about=None):
     """Stars padded to ``rows`` with rows of weight zero, as the search pads them."""
     missing = rows - len(z)
+    about = linear_about(z) if about is None else about
     return Stars(
         *(
             jnp.asarray(np.concatenate([a, b]), jnp.float32)
             for a, b in (
                 (z, np.zeros((missing, 3))),
                 (cov, np.tile(np.eye(3), (missing, 1, 1))),
+                (about, np.zeros((missing, 3))),
                 (xy, np.full((missing, 2), 9e3)),
                 (weight, np.zeros(missing)),
             )
@@ -103,10 +110,26 @@ def reference_moments(x, cov, share, mean, scatter):
     return new_mean, np.einsum("n,nij->ij", share, outer) / share.sum()
 
 
+def measured(z, cov):
+    """Motions and parallaxes themselves, in units of the embedding's scale, with their covariance."""
+    about = linear_about(z)
+    slope = np.cosh(about)
+    return np.sinh(about) + (z - about) * slope, cov * slope[:, :, None] * slope[:, None, :]
+
+
+def measured_cluster(model):
+    """Mean and scatter of the cluster there."""
+    slope = np.cosh(model.mean)
+    return np.sinh(model.mean), model.scatter * slope[:, None] * slope
+
+
 def reference_expectation(stars, model):
     z, cov, xy, _ = stars
+    unit, unit_cov = measured(z, cov)
+    mean, scatter = measured_cluster(model)
     profile = -2 * np.log1p(np.sum((xy - model.centre) ** 2, axis=1) / model.radius**2) - model.log_norm
-    kinematic = log_density(z, model.mean, model.scatter + cov) + np.log(model.fraction)
+    kinematic = log_density(unit, mean, scatter + unit_cov) + np.log(model.fraction)
+    kinematic += np.log(np.cosh(linear_about(z))).sum(axis=1)  # a density in the embedding
     components = [
         log_density(z, m, s + cov) + np.log(w) + np.log1p(-model.fraction)
         for m, s, w in zip(model.field_mean, model.field_scatter, model.field_weight, strict=True)
@@ -123,7 +146,9 @@ def reference_step(stars, model, held):
     member = weight * np.exp(kinematic + profile - total)
     shares = weight[:, None] * np.exp(components - total[:, None])
     n = member.sum()
-    mean, scatter = reference_moments(z, cov, member, model.mean, model.scatter)
+    mean, scatter = reference_moments(*measured(z, cov), member, *measured_cluster(model))
+    slope = 1 / np.sqrt(1 + mean**2)
+    mean, scatter = np.arcsinh(mean), scatter * slope[:, None] * slope
     scatter = (n * scatter + held.strength * held.scatter) / (n + held.strength)
     robust = member / (1 + np.sum((xy - model.centre) ** 2, axis=1) / model.radius**2)
     centre = robust @ xy / robust.sum()
@@ -218,7 +243,8 @@ def test_deconvolution_takes_the_errors_out():
     z = rng.normal(0.3, intrinsic, (n, 3)) + rng.normal(0, sigma)
     (_, _, _, _), start, _ = scene()
     start = start._replace(mean=np.zeros(3), scatter=np.eye(3), fraction=0.9)
-    stars = as_stars(z, sigma[:, :, None] ** 2 * np.eye(3), np.zeros((n, 2)), np.ones(n))
+    cov = sigma[:, :, None] ** 2 * np.eye(3)
+    stars = as_stars(z, cov, np.zeros((n, 2)), np.ones(n), about=np.full((n, 3), 0.3))
     model = to_numpy(fit_mixture(stars, to_jax(start), to_jax(prior(strength=0.01)), 200, 0))
     np.testing.assert_allclose(model.mean, 0.3, atol=0.03)
     np.testing.assert_allclose(np.sqrt(np.diag(model.scatter)), intrinsic, rtol=0.25)

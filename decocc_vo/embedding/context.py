@@ -153,7 +153,9 @@ def context_features(fit, obs, seed=0):
     near = np.flatnonzero(scores.logit > NEAR)
     radius, r = float(model.radius), np.hypot(*(embedding.sky - model.centre).T)[near]
     scatter = np.diag(model.scatter).astype(float)
-    straight, cov, _ = straightened(embedding.z[near], embedding.z_cov[near], embedding.about[near], model.mean)
+    straight, cov, _ = straightened(
+        embedding.z[near], embedding.z_cov[near], embedding.about[near], model.mean.astype(float)
+    )
     error = np.sqrt(np.einsum("nii->ni", cov))
 
     # Mahalanobis distance in motion, and the parallax's residual, from scatter and errors together.
