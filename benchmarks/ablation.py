@@ -26,7 +26,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from decocc_vo import pretrain
 from decocc_vo.columns import parallax_zero_point
-from decocc_vo.embedding import candidates, detection, features, head, mixture, search
+from decocc_vo.embedding import candidates, context, detection, features, head, mixture, search
 from decocc_vo.embedding.context import FEATURES, without_photometry
 from decocc_vo.pretrain import _examples
 
@@ -88,7 +88,25 @@ def linear(x, cov):
     """The same scale, without the arcsinh."""
     centre, low, high = np.median(x, axis=0), *np.quantile(x, [0.25, 0.75], axis=0)
     scale = (high - low) / 1.349
-    return (x - centre) / scale, cov / (scale[:, None] * scale), centre, scale
+    z = (x - centre) / scale
+    return z, cov / (scale[:, None] * scale), z, centre, scale
+
+
+def as_it_is(z, cov, about, place, xp=np):
+    """The embedding taken for linear, which one without arcsinh is."""
+    return z, cov, xp.zeros(len(z))
+
+
+NOT_STRAIGHT = (
+    patch.object(mixture, "straightened", as_it_is),
+    patch.object(context, "straightened", as_it_is),
+    patch.object(mixture, "_bent", lambda mean, scatter, place: (mean, scatter)),
+)
+
+
+def about_measured(unit, variance):
+    """The embedding linear about measured values."""
+    return np.arcsinh(unit)
 
 
 class LinearEmbedding(detection.Embedding):
@@ -127,8 +145,13 @@ MIXTURE = {
     "errors left out": [patch.object(detection, "arcsinh_features", no_errors)],
     "no arcsinh": [
         patch.object(detection, "arcsinh_features", linear),
+        *NOT_STRAIGHT,
         patch.object(_examples, "Embedding", LinearEmbedding),
         patch.object(detection, "Embedding", LinearEmbedding),
+    ],
+    "errors to first order": [
+        patch.object(features, "_likely", about_measured),
+        *NOT_STRAIGHT,
     ],
     "no profile on the sky": [
         patch.object(mixture, "_log_plummer", flat),
