@@ -235,17 +235,18 @@ def find_peaks(obs, embedding, seed=0, most=8, search=12_000, first="density"):
     samples = [thin(n, search, seed)]
     if n > search:
         samples.append(np.sort(np.argsort(obs.cov[:, 2, 2], kind="stable")[:search]))
-    log_density = _field_density(embedding, seed)
-    samples = [(rows, embedding.z[rows], log_density(embedding.z[rows]), n) for rows in samples]
+    z = embedding.forward(obs.x)  # where stars were measured, whatever their errors: see `_Filter`
+    log_density = _field_density(z, seed)
+    samples = [(rows, z[rows], log_density(z[rows]), n) for rows in samples]
     nearby = np.flatnonzero(obs.x[:, 2] > np.maximum(_NEARBY, _PRECISE * np.sqrt(obs.cov[:, 2, 2])))
     if len(nearby) > _NEIGHBOURS[0]:
         rows = nearby[thin(len(nearby), search, seed)]
-        log_field = log_density(embedding.z[rows]) - np.log(len(nearby) / n)
+        log_field = log_density(z[rows]) - np.log(len(nearby) / n)
         samples.append((rows, _velocities(obs.x[rows]), log_field, len(nearby)))
     peaks = []
     for rows, motions, log_field, total in samples:
         sky = obs.xy[rows] / obs.footprint
-        both, trials = np.hstack([embedding.z[rows], sky]), []
+        both, trials = np.hstack([z[rows], sky]), []
         for weight in _SKY_WEIGHTS:
             points = np.hstack([motions, weight * sky]) if weight else motions
             trials += [np.median(both[around], axis=0) for around in _FIRST[first](points, seed)]
@@ -261,12 +262,12 @@ def _velocities(x):
     return arcsinh_features(velocity, np.zeros((len(x), 3, 3)))[0]
 
 
-def _field_density(embedding, seed):
+def _field_density(z, seed):
     """Log density of stars as a function of their place in the embedding: a few Gaussians too wide for a cluster."""
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
-    sample = embedding.z[thin(len(embedding.z), _FIELD_STARS, seed)]
+    sample = z[thin(len(z), _FIELD_STARS, seed)]
     k = min(_FIELD_GAUSSIANS, max(1, len(np.unique(sample, axis=0)) // 20))
     smooth = GaussianMixture(k, reg_covar=_FIELD_VARIANCE, max_iter=30, tol=1e-2, random_state=seed)
     with threadpool_limits(limits=1):  # it starts from K-Means: see `kmeans`
@@ -292,14 +293,16 @@ class _Filter:
     """
     The matched filter over one sample of the stars.
 
-    A place is an array of five: the embedding's three coordinates, and the position in footprint radii.
+    A place is an array of five: the embedding's three coordinates, and the position in footprint radii. Stars are where
+    they were measured: the field's density is that of stars of all errors, and those of wide ones drawn to the middle
+    would make bumps there that it does not have.
     """
 
     def __init__(self, embedding, rows, sky, log_field, seed):
         self.embedding, self.sky, self.log_field, self.seed = embedding, sky, log_field, seed
-        self.z = embedding.z[rows]
-        self.error = np.sqrt(np.median(np.einsum("nii->ni", embedding.cov[rows]), axis=0))
-        self.variance = np.einsum("nii->ni", embedding.z_cov[rows])
+        x, variance = embedding.x[rows], np.einsum("nii->ni", embedding.cov[rows])
+        self.z, self.variance = embedding.forward(x), variance * embedding.slope(x) ** 2
+        self.error = np.sqrt(np.median(variance, axis=0))
         n = len(rows)
         self.fractions = np.array([count / n for count in _COUNTS if count <= 0.6 * n] or [0.5])
 

@@ -68,16 +68,15 @@ def _two_motions(fit):
     near = near[thin(len(near), _MEMBERS, 0)]
     if len(near) < 2:
         return []
-    z, cov = embedding.z[near].astype(float), embedding.z_cov[near].astype(float)
+    x, cov, slope = embedding.x[near], embedding.cov[near], embedding.slope(fit.mean)
     odds = np.exp(np.clip(fit.scores.logit[near], -30, 30))
-    own = _log_normal(z - model.mean, model.scatter + cov)
-    width = embedding.slope(fit.mean) * fit.dispersion
+    own = _log_normal(x - fit.mean, model.scatter / slope[:, None] / slope + cov)
     # Either is at one of the better measured stars; the odds of all to be of such a cluster, against the field.
     order = np.argsort(np.einsum("nii->n", cov), kind="stable")
-    trials = z[order[np.unique(np.linspace(0, (len(order) - 1) // 2, _TRIALS // 2).astype(int))]]
-    scatters = [np.diag((scale * width) ** 2 + 1e-8) for scale in _WIDTHS]
-    places = [(mean, scatter) for scatter in scatters for mean in trials]
-    theirs = np.concatenate([_log_normal(z - trials[:, None], scatter + cov) - own for scatter in scatters])
+    trials = x[order[np.unique(np.linspace(0, (len(order) - 1) // 2, _TRIALS // 2).astype(int))]]
+    scatters = [np.diag((scale * fit.dispersion) ** 2) for scale in _WIDTHS]
+    places = [(place, scatter) for scatter in scatters for place in trials]
+    theirs = np.concatenate([_log_normal(x - trials[:, None], scatter + cov) - own for scatter in scatters])
     theirs = odds * np.exp(np.clip(theirs, -30, 30))
     other, numbers = odds, [0, 0]
     for turn in range(2 * _EXCHANGES):
@@ -87,12 +86,13 @@ def _two_motions(fit):
     gain = np.max(gains) - np.log1p(odds).sum()
     if stands_for * gain < _PROMISING:
         return []
-    return [
-        tuple(
-            model._replace(mean=places[number][0], scatter=places[number][1], fraction=part * model.fraction)
-            for number, part in zip(numbers, (1 - share, share), strict=True)
-        )
-    ]
+    starts = []
+    for number, part in zip(numbers, (1 - share, share), strict=True):
+        place, scatter = places[number]
+        slope = embedding.slope(place)
+        mean, scatter = embedding.forward(place), scatter * slope[:, None] * slope + 1e-8 * np.eye(3)
+        starts.append(model._replace(mean=mean, scatter=scatter, fraction=part * model.fraction))
+    return [tuple(starts)]
 
 
 def _log_normal(offset, cov):
