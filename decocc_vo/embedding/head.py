@@ -31,7 +31,7 @@ _CLIP = 4.0  # standard deviations a feature may be from its mean
 _NOISE = 0.1  # standard deviations of noise on the features in training
 _WITHHELD = 0.3  # how often a star in training is not told of its field as a whole
 _LISTS = 0.5  # weight in the loss of what each published list says, beside the truth
-_STRICT = 0.3  # logit by which the answers fall short of exact truth, by folds
+_STRICT = 0.15  # logit by which the answers fall short of exact truth, by folds
 _DOUBT = 2.0  # weight of the answers' disagreement against what they agree on
 _OF_FIELD = np.array([name.startswith("field_") for name in FEATURES])
 
