@@ -151,7 +151,7 @@ def _group(z, seed):
     """Rows that stand for all, and their groups by K-Means."""
     rows = thin(len(z), _CANDIDATE_STARS, seed)
     k = min(_COMPONENTS, len(np.unique(z[rows], axis=0)))
-    starts = int(np.clip(_STARTS // max(len(rows), 1), 2, 40))
+    starts = int(np.clip(_STARTS // max(len(rows), 1), 2, 200))
     return rows, kmeans(z[rows], k, seed=seed, n_init=starts)[0]
 
 
