@@ -19,7 +19,7 @@ from ..columns import (
 
 __all__ = ["Observables", "arcsinh_features", "observables", "straightened"]
 
-_LIKELY_STEPS = 12  # of Gauss-Newton: enough for any error
+_LIKELY_STEPS = 12  # of Gauss-Newton: enough but for stars that are outliers by their own large errors, too
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def observables(stars, region, zero_point=0.0):
 
 
 def _likely(unit, variance):
-    """Likeliest true places in the embedding, if those of all stars are a standard normal."""
+    """Likeliest true places in the embedding, if all are a standard normal; any on the way to them serves."""
     end = np.arcsinh(unit)
     place, low, high = end, np.minimum(end, 0), np.maximum(end, 0)
     for _ in range(_LIKELY_STEPS):
