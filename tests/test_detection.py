@@ -1,5 +1,7 @@
 """Candidates fitted: the right members, what padding, thinning and a shuffled sky do, and the perspective."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from decocc_vo.embedding.detection import (
     Embedding,
     _choose,
     against_field,
+    anew,
     bucket,
     fit_peak,
     refine,
@@ -178,6 +181,20 @@ def test_repeats_differ_a_little_and_reproduce(planted, refined):
     assert np.mean(difference) < 0.03
 
 
+def test_anew_starts_the_field_elsewhere_and_ends_at_the_same_cluster(planted, refined):
+    one, two, other = (anew(refined, 0, number) for number in (1, 1, 2))
+    np.testing.assert_array_equal(one.probability, two.probability)
+    assert np.any(one.probability != other.probability)
+    np.testing.assert_allclose([one.mean, other.mean], [refined.mean] * 2, atol=0.1)
+    assert f1(one.probability, planted[1]) > 0.85
+    # Where the field's Gaussians and the cluster's width were before does not matter.
+    lost = refined.model._replace(
+        field_mean=np.full_like(refined.model.field_mean, 9.0), scatter=9 * refined.model.scatter
+    )
+    again = anew(replace(refined, model=lost), 0, 1)
+    np.testing.assert_array_equal(again.probability, one.probability)
+
+
 def test_stars_out_of_the_profiles_reach_are_no_members(planted, refined):
     obs, truth = planted
     sky = obs.xy / obs.footprint
@@ -304,3 +321,6 @@ def test_a_wide_field_is_straightened(wide):
     np.testing.assert_allclose(straight.mean[:2], straight.perspective.parallax * velocity[:2] / 4.74, atol=3)
     assert refine(straight).perspective is straight.perspective
     assert repeat(straight, 1, 0).perspective is straight.perspective
+    other = anew(straight, 0, 1)
+    assert other.perspective is straight.perspective
+    assert f1(other.probability, truth) > 0.9

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from decocc_vo.embedding.evidence import evidence, significance
+from decocc_vo.embedding.evidence import concentration, evidence, significance
 
 SPATIAL, MOTION = np.random.default_rng(0).uniform(0, 1, (2, 100))
 GAIN = SPATIAL + MOTION
@@ -28,6 +28,11 @@ def test_motions_count_for_three_tenths_of_each_star_by_its_weight():
     weight, free = np.random.default_rng(1).uniform(0, 2, (2, 100))
     expected = (weight * free) @ (0.7 * SPATIAL + 0.3 * GAIN)
     assert evidence(fit(weight=weight, free=free)) == pytest.approx(expected)
+
+
+def test_concentration_is_what_positions_say():
+    assert concentration(fit(explained=10.0)) == pytest.approx(SPATIAL.sum())
+    assert concentration(fit(weight=2.0, free=0.25)) == pytest.approx(SPATIAL.sum() / 2)
 
 
 def test_what_a_field_alone_explains_is_no_evidence():

@@ -96,6 +96,34 @@ def test_the_same_search_gives_the_same_bits(one, found):
     assert again.stop_reason == found.stop_reason
 
 
+def test_an_answer_is_the_mean_over_starts_of_the_field(one, monkeypatch):
+    stars, _ = one
+    fits, answers = [], []
+    answer = search_module._answer
+    monkeypatch.setattr(search_module, "_answer", lambda fit, *rest: fits.append(fit) or answer(fit, *rest))
+    monkeypatch.setattr(search_module, "repeat", lambda fit, *_: fit)  # the spread of the mixture is none
+    found = search(stars)
+    assert len(fits) == 4
+    assert len({fit.model.field_mean.tobytes() for fit in fits}) == 4
+    obs = observables(stars, REGION, np.zeros(len(stars)))
+    answers, spreads = zip(*(answer(fit, obs, 0, True) for fit in fits), strict=True)
+    assert np.ptp(answers, axis=0).max() > 1e-4
+    np.testing.assert_allclose(found.candidates[0].probability, np.mean(answers, axis=0), atol=1e-12)
+    expected = np.sqrt(np.var(answers, axis=0) + np.mean(np.square(spreads), axis=0))
+    np.testing.assert_allclose(found.spread, expected, atol=1e-7)
+
+
+def test_a_start_that_loses_the_cluster_does_not_count(one, found, monkeypatch):
+    def lose(fit, *_):
+        return replace(fit, scores=fit.scores._replace(logit=fit.scores.logit - 40))
+
+    monkeypatch.setattr(search_module, "anew", lose)
+    alone = search(one[0])
+    assert alone.candidates[0].probability.max() > 0.9
+    np.testing.assert_array_equal(alone.group, np.where(alone.candidates[0].probability >= 0.5, 0, -1))
+    assert f1(alone.group == 0, found.group == 0) > 0.95
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_shuffled_field_has_none(seed):
     stars, _ = plant(simulate_field(REGION, 860, seed=seed))
@@ -224,6 +252,36 @@ def test_stars_of_negative_parallax_are_no_cluster(one):
     assert found.candidates[0].significance > 20
     assert "but a mean parallax of -1.0" in found.stop_reason
     assert "which no star has" in found.stop_reason
+
+
+@pytest.fixture(scope="module")
+def distant():
+    return simulate_field(REGION, 2000, seed=3)
+
+
+def far_away(field, **shape):
+    """Stars of a field with a cluster at 8 kpc, where 10 pc are 4.3 arcmin."""
+    return plant(field, SimulatedCluster(n_members=300, pmra=-2.0, pmdec=2.0, parallax=0.12, **shape))
+
+
+def test_what_is_wider_than_any_cluster_and_everywhere_is_none(distant):
+    stars, _ = far_away(distant, radius=12.0, dispersion=8.0)
+    found = search(shuffle_positions(stars, 1))
+    assert not any(c.accepted for c in found.candidates)
+    assert found.candidates[0].significance > 50
+    assert "but too large a dispersion for a cluster, and no concentration on the sky" in found.stop_reason
+
+
+@pytest.mark.parametrize(
+    ("radius", "dispersion", "everywhere"),
+    [(1.0, 8.0, False), (12.0, 8.0, False), (12.0, 1.0, True)],
+    ids=["a globular", "a dwarf galaxy", "a cluster that fills the field"],
+)
+def test_what_is_only_wide_or_only_everywhere_is_a_cluster(distant, radius, dispersion, everywhere):
+    stars, truth = far_away(distant, radius=radius, dispersion=dispersion)
+    found = search(shuffle_positions(stars, 1) if everywhere else stars)
+    assert len(found.candidates) == 1
+    assert f1(found.group == 0, truth == 0) > 0.95
 
 
 def test_a_cluster_of_no_measurable_parallax_is_one(one):

@@ -137,7 +137,7 @@ _REGISTRY = (
         None,
         "stat.stdev;stat.probability",
         "float32",
-        "Spread of membership_prob over bootstraps of the stars and over networks",
+        "Spread of membership_prob over bootstraps of the stars, starts of the field, and networks",
     ),
 )
 

@@ -8,7 +8,7 @@ from .candidates import thin_apart
 from .features import straightened
 from .padding import bucket, pad, slices
 
-__all__ = ["FEATURES", "NEAR", "context_features", "without_photometry"]
+__all__ = ["FEATURES", "NEAR", "context_features", "nearest_parallax", "parsec", "without_photometry"]
 
 NEAR = -10.0
 """Logit of the mixture under which a star is not looked at again: it is too sure of those at its tails."""
@@ -194,7 +194,7 @@ def context_features(fit, obs, seed=0):
         "colour_known": colour_known,
         "neighbours": np.log(neighbours + 0.3),
         "log_ruwe": np.nan_to_num(np.clip(np.log(np.maximum(obs.ruwe[near], 0.1)), -0.3, 1.5)),
-        "log_separation": np.log(_parsec(fit) * r + 0.1),
+        "log_separation": np.log(parsec(fit) * r + 0.1),
         **_field_features(fit, error),
     }
     columns = [np.broadcast_to(values[name], len(near)) for name in FEATURES]
@@ -231,14 +231,14 @@ def _neighbours(fit, near, stands_for):
     return (sums[:, :3] + 0.3 * area) / area, expected, sums[:, 3]
 
 
-def _nearest(fit):
-    """Parallax of the cluster in mas, not below that of any."""
+def nearest_parallax(fit):
+    """Parallax of the cluster that was fitted, in mas, not below that of any."""
     return max(float(fit.mean[2]), 0.02)
 
 
-def _parsec(fit):
+def parsec(fit):
     """Footprint radius at the cluster's distance, in pc."""
-    return np.radians(fit.embedding.footprint / 60) * 1000 / _nearest(fit)
+    return np.radians(fit.embedding.footprint / 60) * 1000 / nearest_parallax(fit)
 
 
 def _field_features(fit, error):
@@ -260,7 +260,7 @@ def _field_features(fit, error):
         "field_width": np.mean(np.log(np.sqrt(scatter) / median_error)),
         "field_gain": np.log(max(float(fit.free @ scores.gain), 1.0) / (total + 1)),
         "field_certain": np.log((np.sum(probability > 0.9) + 1) / (total + 1)),
-        "field_parallax": np.log(_nearest(fit)),
+        "field_parallax": np.log(nearest_parallax(fit)),
         "field_contrast": np.log((total + 0.3) / (rivals + 0.3)),
     }
 

@@ -13,7 +13,7 @@ from .mixture import Mixture, Prior, Scores, Stars, fit_mixture, score_stars
 from .padding import AT_A_TIME, bucket, pad, slices
 from .perspective import Perspective, fit_perspective
 
-__all__ = ["Embedding", "Fit", "again", "against_field", "fit_peak", "refine", "repeat", "straighten"]
+__all__ = ["Embedding", "Fit", "again", "against_field", "anew", "fit_peak", "refine", "repeat", "straighten"]
 
 _COMPONENTS = 8  # Gaussians of the field
 _CANDIDATE_STARS, _FINAL_STARS = 8_000, 15_000  # that a fit sees at most; the others are thinned and weighted
@@ -383,6 +383,32 @@ def against_field(fit, seed=0):
     alone = _run(embedding, start, prior, fit.mean, fit.dispersion, _ALONE_STEPS, _ALONE_STEPS, seed, draws=fit.free)
     gained = fit.free @ (alone.scores.log_field - fit.scores.log_field)
     return replace(fit, explained=max(float(gained), 0.0))
+
+
+def anew(fit, seed, number):
+    """
+    Fit again to all stars, with the field's Gaussians started elsewhere: what another seed would have given.
+
+    Parameters
+    ----------
+    fit : Fit
+        A candidate, without a rival.
+    seed : int
+        Of the groups of K-Means that the field starts from, and of the thinning of a large table.
+    number : int
+        Which of the starts of this seed.
+
+    Returns
+    -------
+    fit : Fit
+    """
+    other = int(np.random.SeedSequence([seed, 78, number]).generate_state(1)[0])
+    embedding = replace(fit.embedding, groups=_group(fit.embedding.z, other))
+    means, covs, weights = embedding.field(fit.mean, fit.dispersion)
+    prior = _prior(embedding, fit.mean, fit.dispersion)
+    start = fit.model._replace(scatter=prior.scatter, field_mean=means, field_scatter=covs, field_weight=weights)
+    new = _run(embedding, start, prior, fit.mean, fit.dispersion, _FINAL_STEPS, _WARM, other)
+    return replace(new, perspective=fit.perspective)
 
 
 def repeat(fit, seed, number, steps=10):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["evidence", "significance"]
+__all__ = ["concentration", "evidence", "significance"]
 
 _KINEMATIC = 0.3  # share of the motions' log evidence that counts: fields have substructure of their own
 _PLACES, _LOCAL = 2.0, 0.25  # power of the number of places that were looked at; footprint radii of one on the sky
@@ -26,10 +26,26 @@ def evidence(fit):
     -------
     evidence : float
     """
-    weight = fit.weight * fit.free
-    spatial = float(weight @ fit.scores.spatial_gain)
-    kinematic = float(weight @ fit.scores.gain) - spatial
+    spatial = concentration(fit)
+    kinematic = float(fit.weight * fit.free @ fit.scores.gain) - spatial
     return spatial + _KINEMATIC * (kinematic - min(fit.explained, max(kinematic, 0.0)))
+
+
+def concentration(fit):
+    """
+    Log evidence of a candidate from its concentration on the sky alone.
+
+    Parameters
+    ----------
+    fit : `~decocc_vo.embedding.detection.Fit`
+        A candidate.
+
+    Returns
+    -------
+    evidence : float
+        In natural log units; negative where its stars are spread more evenly than its profile.
+    """
+    return float(fit.weight * fit.free @ fit.scores.spatial_gain)
 
 
 def significance(fit):

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..columns import AU_YR
 from .candidates import Peak, find_peaks, intrinsic_dispersion
-from .context import context_features, without_photometry
-from .detection import Embedding, against_field, fit_peak, refine, repeat, straighten
-from .evidence import evidence, significance
+from .context import context_features, nearest_parallax, parsec, without_photometry
+from .detection import Embedding, against_field, anew, fit_peak, refine, repeat, straighten
+from .evidence import concentration, evidence, significance
 from .features import observables
 from .head import agreed, correct, load_head
 from .pairs import separate
@@ -20,8 +21,10 @@ _FEWEST = 8  # expected members: chance pairs and triples of stars reach any sig
 _SAME = 0.5  # two fits that share this part of their members are one cluster
 _FAR = 9e3  # footprint radii: where a star is put that cannot be a member
 _REPEATS = 6
+_FIELDS = 4  # starts of the field that an answer is the mean of
 _LISTED = 3  # candidates that are told of where none holds
 _NO_DISTANCE = 0.1  # mas: a mean parallax further below zero than this, and 3 of its errors, is that of no star
+_LOOSE = (2.0, 4.0, 10.0)  # times a cluster's dispersion, km/s, pc: what exceeds all three is hardly bound
 _ASIDE = 0.5  # footprint radii: no published cluster is further from the centre it is asked for at
 _SHORT = 10.0  # a candidate that falls short of the threshold by no more may reach it with all stars
 _ALIKE = 0.7  # share of all stars that are as a cluster's may be, from which on a table has hardly a field
@@ -115,7 +118,7 @@ def search_clusters(
         losers = tuple(Group(f.probability, significance(f), accepted=False) for f in fits[:_LISTED])
         return Found(losers, group, None, _why_none(embedding, fits, peaks, threshold), diagnostics)
     winner = hold[0]
-    answers = _shared([_answer(fit, obs, seed, photometry) for fit in hold], hold)
+    answers = _shared([_settled(fit, obs, seed, photometry) for fit in hold], hold)
     probability = winner.probability
     # One after the other: of a large table all at once would not fit into memory.
     squares = sum((repeat(winner, seed, number).probability - probability) ** 2 for number in range(_REPEATS))
@@ -210,7 +213,17 @@ def _fault(fit, threshold):
     parallax, precision = fit.mean[2], fit.weight * fit.probability / fit.embedding.cov[fit.rows, 2, 2]
     if parallax + _NO_DISTANCE + 3 / np.sqrt(precision.sum()) < 0:
         return f"{told} a mean parallax of {parallax:.2f} mas, which no star has"
+    if _is_loose(fit) and concentration(fit) < threshold:
+        return f"{told} too large a dispersion for a cluster, and no concentration on the sky"
     return ""
+
+
+def _is_loose(fit):
+    """Whether motions scatter and stars are spread as those of no cluster: open, globular, or of a young region."""
+    variance = np.diag(fit.model.scatter)[:2] / fit.embedding.slope(fit.mean)[:2] ** 2
+    dispersion = float(np.sqrt(np.mean(variance)))  # in one axis, mas/yr
+    velocity, radius = dispersion * AU_YR / nearest_parallax(fit), float(fit.model.radius) * parsec(fit)
+    return bool(np.all(np.array([dispersion / fit.dispersion[0], velocity, radius]) > _LOOSE))
 
 
 def _why_none(embedding, fits, peaks, threshold):
@@ -248,6 +261,21 @@ def _to_members(fit):
     # The fit holds the profile's own centre within half the footprint.
     members = fit.embedding.sky[fit.rows][fit.probability >= 0.5]
     return float(np.hypot(*np.median(members, axis=0))) if len(members) else 0.0
+
+
+def _settled(fit, obs, seed, photometry):
+    """Mean of the answers from several starts of the field, which end differently, and their spread."""
+    # Sums, since of a large table not all would fit into memory.
+    total, squares, starts = np.zeros(len(obs)), np.zeros(len(obs)), 0
+    # Two clusters that were fitted together would no longer share their stars.
+    for number in range(_FIELDS if fit.rival is None else 1):
+        one = anew(fit, seed, number) if number else fit
+        if not _same(fit, one, max):  # it went to another cluster, or to none
+            continue
+        probability, spread = _answer(one, obs, seed, photometry)
+        total, squares, starts = total + probability, squares + probability**2 + spread**2, starts + 1
+    mean = total / starts
+    return mean, np.sqrt(np.maximum(squares / starts - mean**2, 0.0))
 
 
 def _answer(fit, obs, seed, photometry):
@@ -300,11 +328,11 @@ def _different(fits):
     return kept
 
 
-def _same(one, other):
-    """Whether two fits share half the members of the smaller one."""
+def _same(one, other, size=min):
+    """Whether two fits share half the members of the smaller one, or of the larger."""
     _, first, second = np.intersect1d(one.rows, other.rows, assume_unique=True, return_indices=True)
     p, q = one.probability[first], other.probability[second]
-    return np.minimum(p, q).sum() >= _SAME * min(p.sum(), q.sum())
+    return np.minimum(p, q).sum() >= _SAME * size(p.sum(), q.sum())
 
 
 def _distances(fit):
