@@ -1,5 +1,6 @@
 """DECOCC: the estimator, from a table of stars to a `~decocc_vo.membership.Membership`."""
 
+import sys
 import time
 from dataclasses import asdict, dataclass
 
@@ -70,7 +71,7 @@ class DECOCC:
 
     def __post_init__(self):
         check_seed(self.seed)
-        if not _is_number(self.threshold) or not 0 <= self.threshold < np.inf:
+        if not _is_number(self.threshold) or not 0 <= self.threshold <= sys.float_info.max:
             msg = f"'threshold' must be a number of zero or more, not {self.threshold!r}"
             raise InputError(msg)
         if not isinstance(self.photometry, (bool, np.bool_)):
@@ -113,12 +114,16 @@ class DECOCC:
         ------
         InputError
             If the table cannot be used: see `~decocc_vo.columns.conform`; or has fewer than 20 usable stars; or if the
-            region is somewhere else.
+            region is somewhere else; or if ``start`` and ``field_only`` contradict each other.
         """
         began = time.perf_counter()
         stars, region, used = usable_stars(table, region, columns, _FEWEST)
         from .embedding.search import search_clusters
 
+        start, known = _start(start, len(table), used), _known_field(field_only, len(table), used)
+        if start is not None and known is not None and np.any(known & (start > 0.5 * start.max())):
+            msg = "'start' and 'field_only' say the opposite of the same stars; leave them out of one"
+            raise InputError(msg)
         zero_point = parallax_zero_point(stars[used])
         found = search_clusters(
             stars[used],
@@ -128,8 +133,8 @@ class DECOCC:
             threshold=self.threshold,
             first=self.first,
             photometry=bool(self.photometry),
-            start=_start(start, len(table), used),
-            field_only=_known_field(field_only, len(table), used),
+            start=start,
+            field_only=known,
         )
         return assemble(
             table,

@@ -27,6 +27,7 @@ from decocc_vo.cli._show import as_text
 from decocc_vo.columns import conform, get_release, usable_rows
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 from decocc_vo.votable import read_table, write_table
+from decocc_vo.votable._atomic import atomic_path
 
 COMMANDS = ("run", "fetch", "live")
 HYADES = ("run", "Melotte 25", "--survey", "hipparcos2")
@@ -542,6 +543,59 @@ def test_an_interrupt_is_one_outside_of_a_fit(monkeypatch):
     monkeypatch.setattr(os, "_exit", lambda code: pytest.fail("ended the process"))
     with pytest.raises(KeyboardInterrupt):
         _interrupt._interrupt(signal.SIGINT, None)
+
+
+@pytest.mark.parametrize(("how", "code"), [(KeyboardInterrupt(), 130), (ServiceError("it is full"), 3)])
+def test_what_was_found_is_shown_where_writing_fails(planted, tmp_path, monkeypatch, capsys, how, code):
+    def fail(*_, **__):
+        raise how
+
+    monkeypatch.setattr("decocc_vo.plot.save_plots", fail)
+    output, plots = tmp_path / "out.vot", tmp_path / "plots"
+    command = ["run", "--stars", str(planted), "--method", "kmeans", "--output", str(output), "--plots", str(plots)]
+    assert main(command) == code
+    told = capsys.readouterr()
+    assert "an open cluster of" in told.out
+    assert str(output) in told.out
+    assert str(plots) not in told.out
+    assert ("interrupted" if code == 130 else "it is full") in told.err
+
+
+def test_a_batch_system_that_ends_a_run_leaves_nothing_half_written(planted, tmp_path, monkeypatch):
+    def slow(*_, **__):
+        with atomic_path(tmp_path / "figure.png") as temporary:
+            temporary.write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    monkeypatch.setattr("decocc_vo.plot.save_plots", slow)
+    before = {*tmp_path.iterdir()}
+    assert main(["run", "--stars", str(planted), "--method", "kmeans", "--plots", str(tmp_path)]) == 130
+    assert {*tmp_path.iterdir()} == before
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(("option", "name"), [("--output", "a.vot"), ("--report", "a.html")])
+def test_a_folder_in_the_place_of_a_file_is_told_before_the_fit(planted, tmp_path, monkeypatch, capsys, option, name):
+    monkeypatch.setattr(_run, "_fit", lambda *_: pytest.fail("it has fitted"))
+    (tmp_path / name).mkdir()
+    assert main(["run", "--stars", str(planted), "--method", "kmeans", option, str(tmp_path / name)]) == 2
+    assert "is a folder; give a file's name" in capsys.readouterr().err
+
+
+def test_notes_of_the_compilation_cache_are_one_each(planted, monkeypatch, capsys):
+    class Noisy:
+        def fit(self, *args):
+            warnings.simplefilter("always")
+            for function in ("jit_a", "jit_b"):
+                warnings.warn(f"Error writing persistent compilation cache entry for '{function}': full", stacklevel=1)
+            return make_method("kmeans").fit(*args)
+
+    monkeypatch.setattr(_run, "make_method", lambda *_: Noisy())
+    assert main(["run", "--stars", str(planted), "--method", "kmeans", "--format", "json"]) == 0
+    told = capsys.readouterr()
+    assert told.err.count("Error writing persistent compilation cache") == 1
+    assert "compilation" not in told.out  # no note on the result
 
 
 def test_output_that_is_closed(planted):

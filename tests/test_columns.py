@@ -188,6 +188,15 @@ class TestConform:
         raw.remove_column("source_id")
         assert set(conform(raw).colnames) == set(ASTROMETRY)
 
+    def test_text_of_numbers_under_an_alias_is_read(self):
+        """As where one cell of a column is no number: it must not cost the whole column without a word."""
+        cells = MaskedColumn(["10.5", " NA ", "...", "12"], mask=[False, False, False, True])
+        assert conform(table(Gmag=cells))["phot_g_mean_mag"].tolist() == [10.5, None, None, None]
+        assert conform(table(Gmag=[b"10.5", b"", b"-", b"11"]))["phot_g_mean_mag"].tolist() == [10.5, None, None, 11]
+        with pytest.raises(InputError, match="'Gmag' must hold numbers, and holds '12,5'"):
+            conform(table(Gmag=["10.5", "11", "12,5", "12"]))
+        assert "phot_g_mean_mag" not in conform(table(Gmag=["faint", "faint", "12", "--"])).colnames
+
     def test_registry_name_goes_before_an_alias(self):
         assert conform(table(Plx=[9.0] * 4))["parallax"][0] == 1.0
 
@@ -252,6 +261,21 @@ class TestConform:
         stars = table()
         stars["pmra"].unit = u.Unit(unit, parse_strict="silent")
         np.testing.assert_allclose(conform(stars)["pmra"], table()["pmra"])
+
+    @pytest.mark.parametrize("unit", ["km/sec", "KM/S", "km s-1", "km / seconds"])
+    def test_velocities_in_units_as_people_write_them(self, unit):
+        stars = table(radial_velocity=[1.0, 2, 3, 4])
+        stars["radial_velocity"].unit = u.Unit(unit, parse_strict="silent")
+        assert conform(stars)["radial_velocity"].tolist() == [1, 2, 3, 4]
+
+    @pytest.mark.parametrize("unit", ["mag (Vega)", "Mag", "mag(AB)", "MAG"])
+    def test_magnitudes_of_any_system(self, unit):
+        stars = table(phot_g_mean_mag=[11.0, 12, 13, 14])
+        stars["phot_g_mean_mag"].unit = u.Unit(unit, parse_strict="silent")
+        assert conform(stars)["phot_g_mean_mag"].tolist() == [11, 12, 13, 14]
+        stars["phot_g_mean_mag"].unit = u.Unit("magic", parse_strict="silent")
+        with pytest.raises(InputError, match="'phot_g_mean_mag' has the unit magic"):
+            conform(stars)
 
     def test_text_in_the_place_of_numbers_is_told(self):
         """As where a file has a line of units below the names."""

@@ -168,6 +168,12 @@ def test_per_row_arguments_fit_the_table(made_up, argument):
         DECOCC().fit(made_up[0], REGION, **{argument: np.where(np.arange(ROWS) < 10, 1, -1)})
 
 
+def test_what_is_started_from_is_not_known_to_be_field(made_up):
+    stars, member = made_up
+    with pytest.raises(InputError, match="'start' and 'field_only' say the opposite"):
+        DECOCC().fit(stars, REGION, start=member, field_only=member)
+
+
 def test_it_starts_from_some_star(made_up):
     with pytest.raises(InputError, match="'start' picks no usable star"):
         DECOCC().fit(made_up[0], REGION, start=np.zeros(ROWS, bool))
@@ -179,7 +185,13 @@ def test_no_star_known_to_be_field_is_none_said(made_up, result):
 
 
 @pytest.mark.parametrize(
-    ("settings", "name"), [({"seed": -1}, "seed"), ({"seed": 0.5}, "seed"), ({"threshold": -1}, "threshold")]
+    ("settings", "name"),
+    [
+        ({"seed": -1}, "seed"),
+        ({"seed": 0.5}, "seed"),
+        ({"threshold": -1}, "threshold"),
+        ({"threshold": 10**400}, "threshold"),
+    ],
 )
 def test_settings_are_checked(settings, name):
     with pytest.raises(InputError, match=f"'{name}' must be"):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits, votable
-from astropy.table import Column, MaskedColumn, Table
+from astropy.table import Column, MaskedColumn, QTable, Table
 
 from decocc_vo import COLUMNS, RELEASES, InputError, ServiceError, read_stars
 from decocc_vo.columns import ASTROMETRY, conform
@@ -429,6 +429,26 @@ def test_dialects_of_csv(tmp_path, text):
         assert back["pmra"].mask.tolist() == [False, True]
 
 
+def test_padded_nulls_and_words_for_no_value_are_nulls_among_numbers(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("Plx;Gmag;n;long;Name;e\n   0.1 ; NA ; 3 ; 99999999999999999999 ; b;  \n       ;15.5;-;   ;NA; \n")
+    back = read_stars(path)
+    assert back["Plx"].tolist() == [0.1, None]
+    assert back["Gmag"].tolist() == [None, 15.5]
+    assert back["n"].tolist() == [3, None]
+    assert back["n"].dtype == np.int64
+    assert [text.strip() for text in back["long"]] == ["99999999999999999999", ""]
+    assert [text.strip() for text in back["Name"]] == ["b", "NA"]
+
+
+def test_a_file_that_states_two_releases_is_refused(stars, tmp_path):
+    stars.meta = {"release": "Gaia DR2", "release_key": "gaia_edr3"}
+    path = write(stars, tmp_path / "a.ecsv")
+    with pytest.raises(InputError, match="said to be from gaia_dr2 and from gaia_edr3"):
+        read_stars(path)
+    assert read_stars(path, release="gaia_dr3").meta["release_key"] == "gaia_dr3"
+
+
 @pytest.mark.parametrize(("column", "release"), [("designation", "gaia_edr3"), ("DESIGNATION", "gaia_dr2")])
 def test_designations_state_the_release(stars, tmp_path, column, release):
     name = RELEASES[release].name
@@ -578,6 +598,17 @@ def test_a_comment_behind_a_byte_order_mark(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("\ufeff# from somewhere\nra,dec,pmra\n1,2,3\n", "utf-8")
     assert read_stars(path).colnames == ["ra", "dec", "pmra"]
+
+
+def test_quantities_in_parquet_are_columns(stars, tmp_path):
+    stars["pmra"].unit = "mas/yr"
+    stars["parallax"] = MaskedColumn(stars["parallax"], mask=[True] + [False] * 5, unit="mas")
+    QTable(stars["source_id", "pmra", "parallax"]).write(tmp_path / "a.parquet")
+    back = read_stars(tmp_path / "a.parquet")
+    assert isinstance(back["pmra"], Column)
+    assert back["pmra"].unit == u.mas / u.yr
+    assert back["parallax"].tolist() == stars["parallax"].tolist()
+    assert back["parallax"].unit == u.mas
 
 
 def test_views_of_text_in_parquet(tmp_path):

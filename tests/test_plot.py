@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zlib
 from types import SimpleNamespace
 
 import astropy.units as u
@@ -292,6 +293,27 @@ def test_a_file_that_was_broken_off_is_not_there(tmp_path, monkeypatch):
     with pytest.raises(ServiceError, match="No space left on device"):
         save_plots(make_result(), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        (OSError(28, "No space left on device"), pytest.raises(ServiceError, match="No space left")),
+        (KeyError("a bug"), pytest.raises(zlib.error)),
+    ],
+)
+def test_what_fails_after_the_disk_was_full_is_not_the_reason(tmp_path, monkeypatch, cause, told):
+    """Matplotlib closes a PDF that could not be written, which fails in another way."""
+
+    def full(*_, **__):
+        try:
+            raise cause
+        except type(cause):
+            zlib.decompress(b"no such thing")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    with told:
+        save_plots(make_result(), tmp_path)
 
 
 def test_without_a_cluster_the_window_holds_the_field_and_little_more():

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import logging
 import os
+import re
 import sys
 import warnings
 
@@ -163,8 +164,16 @@ def _talking(options):
     logger.propagate = False
     notes.setLevel(min(level, logging.INFO))
 
+    told = set()
+
     def show(message, category, filename, lineno, file=None, line=None):
-        logger.warning("%s", " ".join(str(message).split()))
+        text = " ".join(str(message).split())
+        of_cache = re.match("Error (reading|writing) persistent compilation cache", text)
+        if of_cache is None:
+            logger.warning("%s", text)
+        elif of_cache[0] not in told:  # of every function that JAX compiles; the result is the same
+            told.add(of_cache[0])
+            notes.info("%s; functions are compiled anew each time", text)
 
     try:
         with warnings.catch_warnings():

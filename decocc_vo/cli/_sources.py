@@ -107,6 +107,9 @@ def check_folder(path):
     """Refuse a file to write whose folder is not there, or is not to be written to, before the work is done."""
     path = Path(path).expanduser()
     path = path.resolve() if path.is_symlink() else path
+    if path.is_dir():
+        msg = f"{str(path)!r} is a folder; give a file's name"
+        raise InputError(msg)
     if not path.parent.is_dir():
         msg = f"{str(path.parent)!r} is no folder; make it, or write elsewhere"
         raise ServiceError(msg)

@@ -17,7 +17,7 @@ from ._door import (
     usable_rows,
 )
 from ._errors import correlations, expected_errors, magnitudes, standard_errors
-from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, RESULTS, ColumnInfo, describe
+from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, NO_VALUE, RESULTS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
 from ._sky import AU_YR, astrometry, footprint_radius, stray, turns, unit_vectors
 from ._statements import (
@@ -39,6 +39,7 @@ __all__ = [
     "AU_YR",
     "COLUMNS",
     "CORRELATIONS",
+    "NO_VALUE",
     "RELEASES",
     "RESULTS",
     "SIMULATED",

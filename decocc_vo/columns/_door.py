@@ -8,7 +8,7 @@ import astropy.units as u
 import numpy as np
 
 from ..exceptions import InputError
-from ._registry import ASTROMETRY, COLUMNS, RESULTS, SPELT, describe
+from ._registry import ASTROMETRY, COLUMNS, NO_VALUE, RESULTS, SPELT, describe
 from ._statements import designated_release, stated_release
 
 
@@ -17,11 +17,18 @@ def floats(column):
     values = np.ma.asarray(column)
     if values.dtype.kind in "SUO":  # what lies behind a mask is no number
         known = ~np.ma.getmaskarray(values)
+        if values.dtype.kind != "O":
+            known &= ~np.isin(_words(values), NO_VALUE)
         numbers = np.full(values.shape, np.nan)
         numbers[known] = np.ma.getdata(values)[known].astype(float)
         return numbers
     with np.errstate(invalid="ignore"):  # whatever lies behind a mask
         return np.ma.filled(values.astype(float), np.nan)
+
+
+def _words(values):
+    """Text without blanks around it, in small letters."""
+    return np.char.lower(np.char.strip(np.ma.getdata(values).astype(str)))
 
 
 def degrees(values):
@@ -63,15 +70,16 @@ def _find_names(table, mapping):
     """
     Registry name -> name in the table: as the user says, else the same, else another case or an alias.
 
-    A column of text has no alias: a ``Source`` may be where the star was taken from. Neither has the g of a survey of g
-    and r, which is not Gaia's G. What methods add is not looked for: a table's own ``group`` may be anything.
+    A column of text has no alias unless it holds numbers: a ``Source`` may be where the star was taken from. Neither
+    has the g of a survey of g and r, which is not Gaia's G. What methods add is not looked for: a table's own ``group``
+    may be anything.
     """
     names = table.colnames
     wanted = {name: info for name, info in COLUMNS.items() if name not in RESULTS}
     check_mapping(mapping, wanted)
     lower = {}
     for name in sorted(names, key=lambda name: name not in SPELT):  # of two that differ in case, the one as published
-        if name.lower() in wanted or _kind(table[name]) in "iuf":
+        if name.lower() in wanted or _kind(table[name]) in "iuf" or _is_of_numbers(table[name], name.lower(), wanted):
             lower.setdefault(name.lower(), name)
     for name in [name for name, beside in _OF_OTHERS.items() if lower.get(name) == name and beside in names]:
         del lower[name]
@@ -98,6 +106,23 @@ def _find_names(table, mapping):
     return found
 
 
+def _is_of_numbers(column, name, wanted):
+    """Whether a column of text has one of the names, and numbers in most of its cells: what the others are is told."""
+    if _kind(column) not in "SU" or not any(name in info.aliases for info in wanted.values()):
+        return False
+    cells = _words(np.ma.compressed(np.ma.asarray(column)))
+    cells = cells[~np.isin(cells, NO_VALUE)]
+    return len(cells) > 0 and sum(map(_is_number, cells.tolist())) > len(cells) / 2
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _to_registry(column, info, source):
     """Return the values of ``column`` in the registry's unit and dtype, masked where not a number."""
     unit = getattr(column, "unit", None)
@@ -114,7 +139,10 @@ def _to_registry(column, info, source):
                 raise InputError(msg) from None
     values = np.ma.asarray(getattr(column, "value", column))
     if values.ndim != 1:
-        msg = f"'{source}' must have one value a row, and has an array of the shape {values.shape[1:]}"
+        msg = (
+            f"'{source}' must have one value a row, and has an array of the shape {values.shape[1:]}; of a "
+            "FITS file that holds each column as one array make one with a row for each star"
+        )
         raise InputError(msg)
     dtype = np.dtype(info.dtype)
     if dtype.kind == "i":
@@ -170,7 +198,7 @@ def _unit(unit):
     if isinstance(unit, u.UnrecognizedUnit):
         for pattern, spelling in _SPELLINGS:
             text = re.sub(pattern, spelling, text, flags=re.IGNORECASE)
-        return u.mag if text.startswith("mag(") else u.Unit(text)
+        return u.mag if re.match(r"mag(?![a-z])", text, flags=re.IGNORECASE) else u.Unit(text)
     # As another format spells them, such as "degree" in a VOTable, units are others than astropy's of that name.
     spelt = u.Unit(text, parse_strict="silent")
     return unit if isinstance(spelt, u.UnrecognizedUnit) else spelt
@@ -186,6 +214,8 @@ _SPELLINGS = (
     (r"\bmas(?=yr)", "mas "),
     (r"\bmas\b", "mas"),
     (r"\b(years?|yrs?|y)\b", "yr"),
+    (r"\bkm\b", "km"),
+    (r"\b(seconds?|sec|s)\b", "s"),
 )
 
 

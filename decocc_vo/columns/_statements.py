@@ -24,7 +24,7 @@ def stated_release(stars):
     if len(stated) > 1:
         msg = (
             f"'table' is said to be from {' and from '.join(sorted(stated))}: of table.meta['release'] and "
-            "table.meta['release_key'] correct one, or delete it"
+            "table.meta['release_key'] correct one, or delete it; of a file say which release it is where it is read"
         )
         raise InputError(msg)
     return next(iter(stated.values()), None)
@@ -82,15 +82,20 @@ def state_release(stars, release=None):
         neither ``meta`` nor designations state it), ``ref_epoch`` and ``citation`` where known.
     release : Release, optional
         What they are of, whatever the table states.
+
+    Raises
+    ------
+    InputError
+        If the table states two.
     """
     names = _releases(stars)
+    if release is None:
+        release = stated_release(stars)
     keys = [key for key in stars.meta if str(key).lower() in STATEMENTS]
     stated = {key.lower(): stars.meta.pop(key) for key in reversed(keys)}  # the first of two spellings counts
-    if release is None:
-        release = next(filter(None, map(_known, names)), None)
-        if release is None and names:
-            log.info("the release that is stated, %r, is not one of %s", names[0], ", ".join(RELEASES))
-    if release is None and not names:
+    if release is None and names:
+        log.info("the release that is stated, %r, is not one of %s", names[0], ", ".join(RELEASES))
+    elif release is None:
         release = designated_release(stars)
     epoch = julian_year(stated.get("ref_epoch", stated.get("refepoch")))
     if epoch is None and "ref_epoch" in stars.colnames:

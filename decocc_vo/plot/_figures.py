@@ -259,8 +259,12 @@ def save_plots(result, folder, formats=("png", "pdf"), *, region=None, columns=N
                     with atomic_path(path) as temporary:
                         figure.savefig(temporary, format=form, metadata=undated)
                     paths.append(path)
-    except OSError as error:
-        msg = f"'folder' {folder}: plots cannot be written: {error.strerror or error}"
+    except Exception as error:
+        # Matplotlib may fail a second time, at the end of a PDF that the disk had no room for.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        msg = f"'folder' {folder}: plots cannot be written: {cause.strerror or cause}"
         raise ServiceError(msg) from error
     return paths
 

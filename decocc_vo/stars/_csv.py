@@ -3,9 +3,10 @@
 import codecs
 import gzip
 import logging
+from contextlib import suppress
 from typing import NamedTuple
 
-from ..columns import COLUMNS
+from ..columns import COLUMNS, NO_VALUE
 from ..exceptions import ServiceError
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,27 @@ def read_csv(path):
         log.warning("%s is not in UTF-8; its text is read as Latin-1", path.name)
         encoding = "latin-1"
         raw = _arrow(path, layout, encoding)
-    return _with_long_integers(raw, path, layout, encoding), layout.units
+    return _with_long_integers(_with_numbers(raw), path, layout, encoding), layout.units
+
+
+def _with_numbers(raw):
+    """Columns of text that hold numbers beside blanks and other words for "no value" are of numbers."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if len(set(raw.column_names)) < raw.num_columns:
+        return raw
+    for name in [field.name for field in raw.schema if pa.types.is_string(field.type)]:
+        text = compute.utf8_trim_whitespace(raw[name])
+        text = compute.if_else(compute.is_in(compute.utf8_lower(text), pa.array(NO_VALUE)), None, text)
+        long = compute.all(compute.match_substring_regex(text, "^[+-]?[0-9]{19,}$")).as_py()
+        if text.null_count == len(text) or long:
+            continue
+        for kind in (pa.int64(), pa.float64()):
+            with suppress(pa.ArrowInvalid):
+                raw = raw.set_column(raw.column_names.index(name), name, text.cast(kind))
+                break
+    return raw
 
 
 def _with_long_integers(raw, path, layout, encoding):

@@ -159,7 +159,7 @@ def _of_stars(tables, names):
 
 def _format(path):
     if path.is_dir():
-        msg = f"{path.name!r} cannot be read: it is a folder"
+        msg = f"{path.name or str(path)!r} cannot be read: it is a folder; give a file's name"
         raise ServiceError(msg)
     if path.exists() and not path.is_file():  # a pipe, of which a second reader waits for ever
         msg = f"{path.name!r} is no regular file; write the stars to one first"
@@ -276,7 +276,7 @@ def _with_astropy_header(stars, header):
     for note in notes["datatype"]:
         for key in {"description", "format", "unit", "meta"} & set(note):
             setattr(stars[note["name"]], key, note[key])
-    return serialize._construct_mixins_from_columns(stars)
+    return Table(serialize._construct_mixins_from_columns(stars), copy=False)  # no Quantities, as of other formats
 
 
 def _from_arrow(raw):

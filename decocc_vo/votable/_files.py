@@ -55,7 +55,8 @@ def write_table(table, path, *, overwrite=True):
         'name = value'``. FITS has no null for floats and strings: masked ones are NaN and empty, and what is NaN or
         empty is read back as masked.
     ``.ecsv``
-        Astropy's text format. Empty text is null there, too, and is read back as masked.
+        Astropy's text format. Empty text is null there, too, and is read back as masked; blanks around text are lost,
+        and its line ends may change.
     ``.parquet``
         Masked values are nulls, and the file carries the data-less VOTable of the IVOA's VOParquet note.
 
