@@ -110,12 +110,14 @@ def _is_of_numbers(column, name, wanted):
     """Whether a column of text has one of the names, and numbers in most of its cells: what the others are is told."""
     if _kind(column) not in "SU" or not any(name in info.aliases for info in wanted.values()):
         return False
-    cells = _words(np.ma.compressed(np.ma.asarray(column)))
+    cells = np.ma.compressed(np.ma.asarray(column))
+    cells = _words(cells[:: len(cells) // 1000 + 1])  # some of many are enough
     cells = cells[~np.isin(cells, NO_VALUE)]
-    return len(cells) > 0 and sum(map(_is_number, cells.tolist())) > len(cells) / 2
+    return len(cells) > 0 and sum(map(is_number, cells.tolist())) > len(cells) / 2
 
 
-def _is_number(text):
+def is_number(text):
+    """Whether text can be read as a number."""
     try:
         float(text)
     except ValueError:

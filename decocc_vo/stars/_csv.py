@@ -6,7 +6,7 @@ import logging
 from contextlib import suppress
 from typing import NamedTuple
 
-from ..columns import COLUMNS, NO_VALUE
+from ..columns import COLUMNS, NO_VALUE, is_number
 from ..exceptions import ServiceError
 
 log = logging.getLogger(__name__)
@@ -145,11 +145,11 @@ def _layout(path):
     separator = next((c for c in ",;\t" if c in line), ",")
     first, names = line.split(separator), [name.strip() for name in told.lstrip("# ").split(separator)]
     known = any(name.lower() in _KNOWN for name in names)
-    if known and len(names) == len(first) > 1 and _is_number(first[0]):
+    if known and len(names) == len(first) > 1 and is_number(first[0]):
         return _Layout(comments, names, separator, [])
     units, dashes = (row.split(separator) for row in below)
     # A row of nulls may be dashes, too, but none of the rows before it is without a number then.
-    of_vizier = all(cell.strip() and not cell.strip(" -") for cell in dashes) and not any(map(_is_number, units))
+    of_vizier = all(cell.strip() and not cell.strip(" -") for cell in dashes) and not any(map(is_number, units))
     return _Layout(comments, None, separator, units if of_vizier else [])
 
 
@@ -159,11 +159,3 @@ def _as_text(line):
         return line.decode()
     except UnicodeDecodeError:
         return line.decode("latin-1")
-
-
-def _is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
