@@ -489,7 +489,8 @@ def test_a_folder_that_may_not_be_written_to_is_told_before_the_fit(planted, tmp
         assert "may not be written to" in capsys.readouterr().err
 
 
-def test_interrupted_in_a_fit_the_code_is_130(shared_data):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_in_a_fit_the_code_is_130(shared_data, number):
     """Python's own end may crash in the middle of JAX, and another code would come out."""
     stars = shared_data / "fields" / "stars" / "ngc103.fits"
     # Whoever runs the tests in the background has SIGINT ignored, and so have the programs that are started.
@@ -498,7 +499,7 @@ def test_interrupted_in_a_fit_the_code_is_130(shared_data):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert "stars from file" in process.stderr.readline()  # the fit is about to begin
         time.sleep(2)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in told

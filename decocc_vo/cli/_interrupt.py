@@ -36,11 +36,11 @@ def watch():
 
 @contextmanager
 def terminable():
-    """While a command waits: SIGTERM, too, ends it as Ctrl-C does, so that nothing is left behind."""
+    """While a command runs: SIGTERM, too, ends it as Ctrl-C does, so that nothing is left half written or open."""
     before = signal.getsignal(signal.SIGTERM)
     ours = before is signal.SIG_DFL and threading.current_thread() is threading.main_thread()
     if ours:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     finally:

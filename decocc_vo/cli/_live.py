@@ -4,7 +4,6 @@ import os
 import sys
 from functools import partial
 
-from ._interrupt import terminable
 from ._methods import make_method
 from ._sources import keep_compiled, mapping
 
@@ -61,8 +60,7 @@ def run(options):
         on_problem=_complain if options.quiet else None,  # a line says it, too
     )
     try:
-        with terminable():
-            session.run_forever(timeout=1.0)
+        session.run_forever(timeout=1.0)
     finally:
         if session.busy:  # nobody waits for this fit, and Python's own end would abort in the middle of JAX
             sys.stdout.flush()

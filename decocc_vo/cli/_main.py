@@ -11,7 +11,7 @@ import warnings
 from .. import __version__
 from ..exceptions import DecoccError, ServiceError
 from . import _fetch, _live, _run
-from ._interrupt import INTERRUPTED, TOLD, watch
+from ._interrupt import INTERRUPTED, TOLD, terminable, watch
 
 __all__ = ["main", "program"]
 
@@ -89,7 +89,8 @@ def main(args=None):
             from ..config import check_settings
 
             check_settings()
-            code = options.run(options)
+            with terminable():
+                code = options.run(options)
             sys.stdout.flush()
             return code
         except DecoccError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..exceptions import InputError, ServiceError
-from ._interrupt import fitting, terminable
+from ._interrupt import fitting
 from ._methods import FIRST, METHODS, PRESETS, make_method
 from ._show import as_json, as_text
 from ._sources import (
@@ -103,10 +103,9 @@ def run(options):
         result.table.meta["decocc"]["notes"] = list(options.notes)
     files, sent, refusal = [], [], None
     try:
-        with terminable():
-            for written in _write(options, result, region):
-                files.append(written)
-            sent = _send(options, result, region)
+        for written in _write(options, result, region):
+            files.append(written)
+        sent = _send(options, result, region)
     except (Exception, KeyboardInterrupt) as error:  # what was found is shown all the same
         refusal = error
     if options.format == "json":
