@@ -1,5 +1,6 @@
 """The command line, as a user meets it: what is printed, what is written, and the exit codes."""
 
+import contextlib
 import gzip
 import json
 import logging
@@ -542,8 +543,23 @@ def test_a_group_without_stars_is_none():
 
 def test_an_interrupt_is_one_outside_of_a_fit(monkeypatch):
     monkeypatch.setattr(os, "_exit", lambda code: pytest.fail("ended the process"))
+    monkeypatch.setattr(_interrupt, "_asked", [])
     with pytest.raises(KeyboardInterrupt):
         _interrupt._interrupt(signal.SIGINT, None)
+
+
+def test_an_interrupt_that_a_callback_loses_ends_the_run(planted, tmp_path, monkeypatch, capsys):
+    def lose(*_, **__):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        return []
+
+    monkeypatch.setattr("decocc_vo.plot.save_plots", lose)
+    command = ["run", "--stars", str(planted), "--method", "kmeans", "--plots", str(tmp_path)]
+    assert main([*command, "--report", str(tmp_path / "page.html")]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    monkeypatch.setattr("decocc_vo.plot.save_plots", lambda *_, **__: [])
+    assert main(command) == 0  # another run is another matter
 
 
 @pytest.mark.parametrize(("how", "code"), [(KeyboardInterrupt(), 130), (ServiceError("it is full"), 3)])

@@ -197,6 +197,23 @@ class TestConform:
             conform(table(Gmag=["10.5", "11", "12,5", "12"]))
         assert "phot_g_mean_mag" not in conform(table(Gmag=["faint", "faint", "12", "--"])).colnames
 
+    def test_text_of_a_votable_is_read_like_any(self):
+        """There it is an array of objects."""
+        cells = np.array(["10.5", "null", "", "12"], object)
+        for name in ("Gmag", "phot_g_mean_mag"):
+            assert conform(table(**{name: cells}))["phot_g_mean_mag"].tolist() == [10.5, None, None, 12]
+
+    @pytest.mark.parametrize("cells", [["1", "1", "1,3", "2"], ["1", "2", "1", "2"], [b"R\xc3\xb6ser 2011"] * 4])
+    def test_numbers_of_references_are_no_identifiers(self, cells):
+        raw = table(Source=np.array(cells))
+        raw.remove_column("source_id")
+        assert set(conform(raw).colnames) == set(ASTROMETRY)
+
+    @pytest.mark.parametrize("nothing", ["", " NA", "null"])
+    def test_identifiers_that_are_missing_in_text(self, nothing):
+        ids = [str(2**62 + 1), nothing, "3", "4"]
+        assert conform(table(source_id=ids))["source_id"].tolist() == [2**62 + 1, None, 3, 4]
+
     def test_registry_name_goes_before_an_alias(self):
         assert conform(table(Plx=[9.0] * 4))["parallax"][0] == 1.0
 

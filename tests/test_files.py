@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits, votable
 from astropy.table import Column, MaskedColumn, QTable, Table
 
@@ -439,6 +440,25 @@ def test_padded_nulls_and_words_for_no_value_are_nulls_among_numbers(tmp_path):
     assert back["n"].dtype == np.int64
     assert [text.strip() for text in back["long"]] == ["99999999999999999999", ""]
     assert [text.strip() for text in back["Name"]] == ["b", "NA"]
+
+
+def test_no_digit_of_an_identifier_is_lost_beside_a_null(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f"source_id,hash,ra\n{LARGE_ID},18446744073709551615,1\nNA,...,2\n5,123456789012345678,3\n")
+    back = read_stars(path)
+    assert back["source_id"].tolist() == [LARGE_ID, None, 5]
+    assert [text.strip() for text in back["hash"]] == ["18446744073709551615", "...", "123456789012345678"]
+
+
+def test_coordinates_in_a_fits_file(tmp_path):
+    stars = QTable({"name": ["a", "b"], "place": SkyCoord([1, 2] * u.deg, [3, 4] * u.deg), "ra": [1.0, 2.0] * u.deg})
+    stars.write(tmp_path / "a.fits")
+    with fits.open(tmp_path / "a.fits", mode="update") as hdus:
+        hdus[1].header[f"TUCD{hdus[1].columns.names.index('ra') + 1}"] = "pos.eq.ra;meta.main"
+    back = read_stars(tmp_path / "a.fits")
+    assert back["name"].tolist() == ["a", "b"]
+    assert back["ra"].meta["ucd"] == "pos.eq.ra;meta.main"
+    assert back["place"].dec.deg.tolist() == [3, 4]
 
 
 def test_a_file_that_states_two_releases_is_refused(stars, tmp_path):

@@ -235,6 +235,14 @@ def test_a_cluster_known_to_be_field_is_not_found(both):
     assert not any(np.sum((c.probability >= 0.5) & (truth == 0)) > 5 for c in found.candidates if c.accepted)
 
 
+def test_stars_that_are_all_known_to_be_field_are_no_cluster(one):
+    stars, truth = one
+    few = stars[(truth == 0) | (np.arange(len(stars)) % 50 == 0)]
+    found = search(few, field_only=np.ones(len(few), bool))
+    assert not any(c.accepted for c in found.candidates)
+    assert found.stop_reason.startswith("no cluster")
+
+
 def test_the_zero_point_is_taken_off_the_parallax(one, found):
     stars, _ = one
     shifted = stars.copy()

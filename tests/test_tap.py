@@ -11,9 +11,11 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import astropy.units as u
+import mock_tap
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.table import vstack
 from astropy.utils.exceptions import AstropyUserWarning
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -184,6 +186,23 @@ def test_the_deadline_covers_everything_and_the_next_run_resumes_the_job(fetch, 
     mock.polls = 0
     np.testing.assert_array_equal(fetch()["source_id"], INSIDE)
     assert [query.count("COUNT") for query in mock.queries] == [1, 0], "the count was not asked for twice"
+
+
+def test_a_page_to_log_in_to_is_no_job(fetch, mock, monkeypatch, tmp_path):
+    answer = mock_tap._Handler._send
+    monkeypatch.setattr(mock_tap._Handler, "_send", lambda self, *_, **__: answer(self, 302, Location="/login"))
+    with pytest.raises(ServiceError, match=r"took the query but named no job: it leads to .*/login"):
+        fetch(tries=1)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(fetch()["source_id"], INSIDE)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_star_that_is_sent_twice_is_refused(fetch, tmp_path, kept):
+    archive = f"duckdb:///{tmp_path / 'stars.duckdb'}" if kept else None
+    doubled = vstack([STARS, STARS[:200]], metadata_conflicts="silent")
+    with MockTAP(doubled, polls=0) as mock, pytest.raises(ServiceError, match="sent a star twice; nothing is returned"):
+        fetch(url=mock.url, archive=archive)
 
 
 def test_a_job_whose_result_was_thrown_away_is_submitted_anew(fetch, mock):

@@ -10,12 +10,13 @@ import signal
 import threading
 from contextlib import contextmanager
 
-__all__ = ["INTERRUPTED", "TOLD", "fitting", "terminable", "watch"]
+__all__ = ["INTERRUPTED", "TOLD", "check", "fitting", "terminable", "watch"]
 
 INTERRUPTED = 130
 TOLD = "interrupted; files that were named as written are complete"
 
 _fits = []
+_asked = []
 
 
 @contextmanager
@@ -34,10 +35,17 @@ def watch():
         signal.signal(signal.SIGINT, _interrupt)
 
 
+def check():
+    """End a command that was interrupted where Python lost the exception, as in what JAX does when memory is freed."""
+    if _asked:
+        raise KeyboardInterrupt
+
+
 @contextmanager
 def terminable():
     """While a command runs: SIGTERM, too, ends it as Ctrl-C does, so that nothing is left half written or open."""
     before = signal.getsignal(signal.SIGTERM)
+    _asked.clear()
     ours = before is signal.SIG_DFL and threading.current_thread() is threading.main_thread()
     if ours:
         signal.signal(signal.SIGTERM, _interrupt)
@@ -52,4 +60,5 @@ def _interrupt(number, frame):
     if _fits:
         os.write(2, f"decocc-vo {_fits[-1]}: {TOLD}\n".encode())
         os._exit(INTERRUPTED)
+    _asked.append(number)
     signal.default_int_handler(number, frame)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..exceptions import InputError, ServiceError
-from ._interrupt import fitting
+from ._interrupt import check, fitting
 from ._methods import FIRST, METHODS, PRESETS, make_method
 from ._show import as_json, as_text
 from ._sources import (
@@ -105,7 +105,9 @@ def run(options):
     try:
         for written in _write(options, result, region):
             files.append(written)
+            check()
         sent = _send(options, result, region)
+        check()
     except (Exception, KeyboardInterrupt) as error:  # what was found is shown all the same
         refusal = error
     if options.format == "json":

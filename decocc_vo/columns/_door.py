@@ -15,20 +15,28 @@ from ._statements import designated_release, stated_release
 def floats(column):
     """Values of a column as float64, NaN where masked; text is read as numbers, and else a ValueError."""
     values = np.ma.asarray(column)
-    if values.dtype.kind in "SUO":  # what lies behind a mask is no number
-        known = ~np.ma.getmaskarray(values)
-        if values.dtype.kind != "O":
-            known &= ~np.isin(_words(values), NO_VALUE)
-        numbers = np.full(values.shape, np.nan)
+    if values.dtype.kind not in "SUO":
+        with np.errstate(invalid="ignore"):  # whatever lies behind a mask
+            return np.ma.filled(values.astype(float), np.nan)
+    numbers, known = np.full(values.shape, np.nan), ~np.ma.getmaskarray(values)  # what lies behind a mask is no number
+    try:
         numbers[known] = np.ma.getdata(values)[known].astype(float)
-        return numbers
-    with np.errstate(invalid="ignore"):  # whatever lies behind a mask
-        return np.ma.filled(values.astype(float), np.nan)
+    except ValueError:
+        known &= ~_says_none(values)
+        numbers[known] = np.ma.getdata(values)[known].astype(float)
+    return numbers
 
 
 def _words(values):
     """Text without blanks around it, in small letters."""
-    return np.char.lower(np.char.strip(np.ma.getdata(values).astype(str)))
+    cells = np.ma.getdata(values)
+    text = np.char.decode(cells, "latin-1") if cells.dtype.kind == "S" else cells.astype(str)
+    return np.char.lower(np.char.strip(text))
+
+
+def _says_none(values):
+    """Where text stands for no value."""
+    return np.isin(_words(values), NO_VALUE)
 
 
 def degrees(values):
@@ -107,12 +115,13 @@ def _find_names(table, mapping):
 
 
 def _is_of_numbers(column, name, wanted):
-    """Whether a column of text has one of the names, and numbers in most of its cells: what the others are is told."""
-    if _kind(column) not in "SU" or not any(name in info.aliases for info in wanted.values()):
+    """Whether a column of text has a name of a measured one, and numbers in most of its cells."""
+    if not any(name in info.aliases for info in wanted.values() if np.dtype(info.dtype).kind == "f"):
+        return False  # numbers under "Source" may be those of a list of references
+    if _kind(column) not in "SUO" or getattr(column, "dtype", None) is None:
         return False
-    cells = np.ma.compressed(np.ma.asarray(column))
-    cells = _words(cells[:: len(cells) // 1000 + 1])  # some of many are enough
-    cells = cells[~np.isin(cells, NO_VALUE)]
+    cells = np.ma.compressed(np.ma.asarray(column[:: len(column) // 1000 + 1]))  # some of many are enough
+    cells = cells[~_says_none(cells)]
     return len(cells) > 0 and sum(map(is_number, cells.tolist())) > len(cells) / 2
 
 
@@ -120,7 +129,7 @@ def is_number(text):
     """Whether text can be read as a number."""
     try:
         float(text)
-    except ValueError:
+    except (TypeError, ValueError):
         return False
     return True
 
@@ -154,6 +163,9 @@ def _to_registry(column, info, source):
         try:
             if values.dtype.kind == "f":
                 values = np.ma.masked_invalid(values)
+            if values.dtype.kind in "SU":
+                values = np.ma.masked_where(_says_none(values), values)
+                values = np.ma.masked_array(np.where(values.mask, "0", np.ma.getdata(values).astype(str)), values.mask)
             filled = np.ma.filled(values, 0)
             integers = filled.astype(dtype)
             if filled.dtype.kind in "iuf" and np.any(integers != filled):

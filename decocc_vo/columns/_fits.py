@@ -5,7 +5,7 @@ import logging
 import astropy.units as u
 import numpy as np
 from astropy.io import fits
-from astropy.table import MaskedColumn, Table
+from astropy.table import Column, MaskedColumn, Table
 
 from ._provenance import unflatten
 from ._registry import COLUMNS
@@ -50,9 +50,14 @@ def read_fits(path, choose=_first):
         stars = Table.read(hdu, format="fits", unit_parse_strict="silent")
         if str(hdu.header.get("ORIGIN", "")).startswith("decocc_vo"):
             return _as_written(stars, hdu.header)
-        stars.convert_bytestring_to_unicode()
-        for i, column in enumerate(stars.itercols(), start=1):  # as TOPCAT and this package write them
+        # Of some astropy makes coordinates.
+        plain = [name for name in stars.colnames if isinstance(stars[name], Column)]
+        text = stars[plain]
+        text.convert_bytestring_to_unicode()
+        stars.update(text, copy=False)
+        for i, name in enumerate(hdu.columns.names, start=1):  # as TOPCAT and this package write them
             ucd, comment = (stars.meta.pop(f"{key}{i}", None) for key in ("TUCD", "TCOMM"))
+            column = stars[name] if name in plain else Column(name=name)
             if ucd:
                 column.meta["ucd"] = ucd
             if comment and column.name not in COLUMNS:

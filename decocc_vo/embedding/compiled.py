@@ -14,7 +14,7 @@ def keep_compiled(folder):
     Let JAX keep what it compiles in a folder, and take it from there.
 
     For programs such as the command line to call, once and before the first fit; no import of the package does. What a
-    full disk left there half written is removed: JAX would neither read nor replace it.
+    full disk left there half written, as far as zlib compressed it, is removed: JAX would neither read nor replace it.
 
     Parameters
     ----------

@@ -105,7 +105,9 @@ def search_clusters(
     peaks = find_peaks(obs, embedding, seed, first=first) if start is None else [_peak_of(obs, start)]
     seconds = {"search": time.perf_counter() - clock}
     fits = fit_candidates(obs, embedding, peaks, seed, threshold)
-    if field_only is None:  # else what the field is has been said
+    if field_only is not None:  # all at one place, out of reach, they may look like a cluster themselves
+        fits = [f for f in fits if f.weight * f.probability @ field_only[f.rows] < 0.5 * _members(f)]
+    else:
         fits = [against_field(f, seed) if significance(f) >= threshold else f for f in fits]
     hold = [f for f in fits if not _fault(f, threshold)]
     # The one that was asked for: by its stars, or by where it is.

@@ -60,10 +60,11 @@ def _with_numbers(raw):
     for name in [field.name for field in raw.schema if pa.types.is_string(field.type)]:
         text = compute.utf8_trim_whitespace(raw[name])
         text = compute.if_else(compute.is_in(compute.utf8_lower(text), pa.array(NO_VALUE)), None, text)
-        long = compute.all(compute.match_substring_regex(text, "^[+-]?[0-9]{19,}$")).as_py()
-        if text.null_count == len(text) or long:
+        if text.null_count == len(text):
             continue
-        for kind in (pa.int64(), pa.float64()):
+        # Floating point would lose digits of an identifier that no int64 holds: such a column stays text.
+        long = compute.any(compute.match_substring_regex(text, "^[+-]?[0-9]{16,}$")).as_py()
+        for kind in (pa.int64(), *(() if long else (pa.float64(),))):
             with suppress(pa.ArrowInvalid):
                 raw = raw.set_column(raw.column_names.index(name), name, text.cast(kind))
                 break

@@ -79,11 +79,8 @@ class Fetch:
         self.download()
         tables = list(self.tables())
         stars = vstack(tables, metadata_conflicts="silent") if tables else empty(self.query.columns)
-        ids = np.asarray(stars["source_id"])
-        if len(np.unique(ids)) != len(ids):
-            msg = f"{self.query.service.url} sent a star twice; nothing is returned: tell the service"
-            raise ServiceError(msg)
-        stars = stars[np.argsort(ids, kind="stable")]
+        self._check_once(stars)
+        stars = stars[np.argsort(np.asarray(stars["source_id"]), kind="stable")]
         for name in stars.colnames:
             describe(stars[name])
         service = self.query.service
@@ -121,7 +118,14 @@ class Fetch:
         from ._arrow import from_arrow
 
         for part in self.folder.state["parts"]:
-            yield from_arrow(feather.read_table(self._path(part), memory_map=False))
+            stars = from_arrow(feather.read_table(self._path(part), memory_map=False))
+            self._check_once(stars)
+            yield stars
+
+    def _check_once(self, stars):
+        if len(np.unique(np.asarray(stars["source_id"]))) != len(stars):
+            msg = f"{self.query.service.url} sent a star twice; nothing is returned: tell the service"
+            raise ServiceError(msg)
 
     def _path(self, part):
         return self.folder.path / f"{part['first']}.arrow"

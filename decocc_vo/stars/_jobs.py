@@ -110,9 +110,12 @@ class Jobs:
                 response = self.session.post(where, data=data, allow_redirects=False)
                 response.raise_for_status()
                 where = urljoin(where, response.headers.get("Location", where))
-                if not urlparse(where).path.rstrip("/").endswith("/async"):
+                path = urlparse(where).path.rstrip("/")
+                if "/async/" in path:
                     return where
-            msg = f"{self.url} took the query but named no job"
+                if not path.endswith("/async"):  # as a page to log in to, which stands between
+                    break
+            msg = f"{self.url} took the query but named no job: it leads to {where}"
             raise ServiceError(msg)
 
         entry.update(url=self.patience.retry(submit, f"submitting a query to {self.url}"), phase="PENDING")
