@@ -377,7 +377,8 @@ class LiveSession:
         if len(membership.summary):
             found = f"{len(entry.rows)} members"
         else:
-            found = f"no cluster: {membership.diagnostics.get('stop_reason', 'the fit gave no reason')}"
+            reason = str(membership.diagnostics.get("stop_reason", "the fit gave no reason"))
+            found = f"no cluster: {reason.removeprefix('no cluster: ')}"
         self._telling.line(f"{entry.name}: {found} ({seconds:.1f} s)")
         self._telling.call("result", entry)
         if entry in self.tables:
