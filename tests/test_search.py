@@ -98,7 +98,7 @@ def test_the_same_search_gives_the_same_bits(one, found):
 
 def test_an_answer_is_the_mean_over_starts_of_the_field(one, monkeypatch):
     stars, _ = one
-    fits, answers = [], []
+    fits = []
     answer = search_module._answer
     monkeypatch.setattr(search_module, "_answer", lambda fit, *rest: fits.append(fit) or answer(fit, *rest))
     monkeypatch.setattr(search_module, "repeat", lambda fit, *_: fit)  # the spread of the mixture is none

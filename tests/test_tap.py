@@ -188,7 +188,7 @@ def test_the_deadline_covers_everything_and_the_next_run_resumes_the_job(fetch, 
     assert [query.count("COUNT") for query in mock.queries] == [1, 0], "the count was not asked for twice"
 
 
-def test_a_page_to_log_in_to_is_no_job(fetch, mock, monkeypatch, tmp_path):
+def test_a_page_to_log_in_to_is_no_job(fetch, mock, monkeypatch):
     answer = mock_tap._Handler._send
     monkeypatch.setattr(mock_tap._Handler, "_send", lambda self, *_, **__: answer(self, 302, Location="/login"))
     with pytest.raises(ServiceError, match=r"took the query but named no job: it leads to .*/login"):

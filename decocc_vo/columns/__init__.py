@@ -10,15 +10,14 @@ from ._door import (
     check_mapping,
     conform,
     degrees,
-    floats,
-    is_number,
     registry_names,
     requires,
     unused_name,
     usable_rows,
 )
 from ._errors import correlations, expected_errors, magnitudes, standard_errors
-from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, NO_VALUE, RESULTS, ColumnInfo, describe
+from ._numbers import NO_VALUE, floats, is_number
+from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, RESULTS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
 from ._sky import AU_YR, astrometry, footprint_radius, stray, turns, unit_vectors
 from ._statements import (

@@ -8,35 +8,9 @@ import astropy.units as u
 import numpy as np
 
 from ..exceptions import InputError
-from ._registry import ASTROMETRY, COLUMNS, NO_VALUE, RESULTS, SPELT, describe
+from ._numbers import floats, is_number, says_none
+from ._registry import ASTROMETRY, COLUMNS, RESULTS, SPELT, describe
 from ._statements import designated_release, stated_release
-
-
-def floats(column):
-    """Values of a column as float64, NaN where masked; text is read as numbers, and else a ValueError."""
-    values = np.ma.asarray(column)
-    if values.dtype.kind not in "SUO":
-        with np.errstate(invalid="ignore"):  # whatever lies behind a mask
-            return np.ma.filled(values.astype(float), np.nan)
-    numbers, known = np.full(values.shape, np.nan), ~np.ma.getmaskarray(values)  # what lies behind a mask is no number
-    try:
-        numbers[known] = np.ma.getdata(values)[known].astype(float)
-    except ValueError:
-        known &= ~_says_none(values)
-        numbers[known] = np.ma.getdata(values)[known].astype(float)
-    return numbers
-
-
-def _words(values):
-    """Text without blanks around it, in small letters."""
-    cells = np.ma.getdata(values)
-    text = np.char.decode(cells, "latin-1") if cells.dtype.kind == "S" else cells.astype(str)
-    return np.char.lower(np.char.strip(text))
-
-
-def _says_none(values):
-    """Where text stands for no value."""
-    return np.isin(_words(values), NO_VALUE)
 
 
 def degrees(values):
@@ -121,17 +95,8 @@ def _is_of_numbers(column, name, wanted):
     if _kind(column) not in "SUO" or getattr(column, "dtype", None) is None:
         return False
     cells = np.ma.compressed(np.ma.asarray(column[:: len(column) // 1000 + 1]))  # some of many are enough
-    cells = cells[~_says_none(cells)]
+    cells = cells[~says_none(cells)]
     return len(cells) > 0 and sum(map(is_number, cells.tolist())) > len(cells) / 2
-
-
-def is_number(text):
-    """Whether text can be read as a number."""
-    try:
-        float(text)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _to_registry(column, info, source):
@@ -164,8 +129,7 @@ def _to_registry(column, info, source):
             if values.dtype.kind == "f":
                 values = np.ma.masked_invalid(values)
             if values.dtype.kind in "SU":
-                values = np.ma.masked_where(_says_none(values), values)
-                values = np.ma.masked_array(np.where(values.mask, "0", np.ma.getdata(values).astype(str)), values.mask)
+                values = np.ma.masked_where(says_none(values), values)
             filled = np.ma.filled(values, 0)
             integers = filled.astype(dtype)
             if filled.dtype.kind in "iuf" and np.any(integers != filled):

@@ -52,12 +52,15 @@ def read_fits(path, choose=_first):
             return _as_written(stars, hdu.header)
         # Of some astropy makes coordinates.
         plain = [name for name in stars.colnames if isinstance(stars[name], Column)]
-        text = stars[plain]
+        text = Table([stars[name] for name in plain if stars[name].dtype.kind == "S"])
         text.convert_bytestring_to_unicode()
-        stars.update(text, copy=False)
+        for name in text.colnames:
+            stars.replace_column(name, text[name])
         for i, name in enumerate(hdu.columns.names, start=1):  # as TOPCAT and this package write them
             ucd, comment = (stars.meta.pop(f"{key}{i}", None) for key in ("TUCD", "TCOMM"))
-            column = stars[name] if name in plain else Column(name=name)
+            if name not in plain:
+                continue
+            column = stars[name]
             if ucd:
                 column.meta["ucd"] = ucd
             if comment and column.name not in COLUMNS:

@@ -160,9 +160,6 @@ COLUMNS = MappingProxyType({c.name: _as_vizier_spells(c) for c in _REGISTRY})
 ASTROMETRY = ("ra", "dec", "pmra", "pmdec", "parallax")
 """The columns no method can do without."""
 
-NO_VALUE = ("", "null", "nan", "none", "--", "---", "-", "...", "na", "n/a", "\\n")
-"""Words that stand for no value among numbers, in small letters."""
-
 RESULTS = ("membership_prob", "group", "candidate", "membership_prob_std")
 """The columns a method adds."""
 

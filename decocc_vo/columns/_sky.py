@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._door import floats
+from ._numbers import floats
 
 __all__ = ["AU_YR", "astrometry", "footprint_radius", "stray", "turns", "unit_vectors"]
 

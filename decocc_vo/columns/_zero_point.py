@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..exceptions import InputError
-from ._door import floats
+from ._numbers import floats
 from ._releases import get_release
 from ._statements import stated_release
 

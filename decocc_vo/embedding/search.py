@@ -272,7 +272,7 @@ def _settled(fit, obs, seed, photometry):
     # Two clusters that were fitted together would no longer share their stars.
     for number in range(_FIELDS if fit.rival is None else 1):
         one = anew(fit, seed, number) if number else fit
-        if not _same(fit, one, max):  # it went to another cluster, or to none
+        if number and not _same(fit, one, max):  # it went to another cluster, or to none
             continue
         probability, spread = _answer(one, obs, seed, photometry)
         total, squares, starts = total + probability, squares + probability**2 + spread**2, starts + 1

@@ -47,7 +47,9 @@ def read_csv(path):
         log.warning("%s is not in UTF-8; its text is read as Latin-1", path.name)
         encoding = "latin-1"
         raw = _arrow(path, layout, encoding)
-    return _with_long_integers(_with_numbers(raw), path, layout, encoding), layout.units
+    if len(set(raw.column_names)) == raw.num_columns:  # else it is refused
+        raw = _with_long_integers(_with_numbers(raw), path, layout, encoding)
+    return raw, layout.units
 
 
 def _with_numbers(raw):
@@ -55,8 +57,6 @@ def _with_numbers(raw):
     import pyarrow as pa
     from pyarrow import compute
 
-    if len(set(raw.column_names)) < raw.num_columns:
-        return raw
     for name in [field.name for field in raw.schema if pa.types.is_string(field.type)]:
         text = compute.utf8_trim_whitespace(raw[name])
         text = compute.if_else(compute.is_in(compute.utf8_lower(text), pa.array(NO_VALUE)), None, text)
@@ -64,7 +64,7 @@ def _with_numbers(raw):
             continue
         # Floating point would lose digits of an identifier that no int64 holds: such a column stays text.
         long = compute.any(compute.match_substring_regex(text, "^[+-]?[0-9]{16,}$")).as_py()
-        for kind in (pa.int64(), *(() if long else (pa.float64(),))):
+        for kind in [pa.int64()] if long else [pa.int64(), pa.float64()]:
             with suppress(pa.ArrowInvalid):
                 raw = raw.set_column(raw.column_names.index(name), name, text.cast(kind))
                 break
@@ -80,7 +80,7 @@ def _with_long_integers(raw, path, layout, encoding):
         return pa.types.is_float64(column.type) and (compute.max(compute.abs(column)).as_py() or 0) >= 2.0**63
 
     suspect = [name for name, column in zip(raw.column_names, raw.columns, strict=True) if is_long(column)]
-    if not suspect or len(set(raw.column_names)) < raw.num_columns:
+    if not suspect:
         return raw
     texts = _arrow(path, layout, encoding, dict.fromkeys(suspect, pa.string()))
     for name in suspect:

@@ -78,8 +78,7 @@ class Fetch:
 
         self.download()
         tables = list(self.tables())
-        stars = vstack(tables, metadata_conflicts="silent") if tables else empty(self.query.columns)
-        self._check_once(stars)
+        stars = self._checked(vstack(tables, metadata_conflicts="silent") if tables else empty(self.query.columns))
         stars = stars[np.argsort(np.asarray(stars["source_id"]), kind="stable")]
         for name in stars.colnames:
             describe(stars[name])
@@ -94,7 +93,7 @@ class Fetch:
         query = self.query
         service = f"{query.service.url} ({query.service.table})"
         options = {"columns": query.columns, "where": query.where, "service": service, "query": query.text}
-        archive.ingest(query.region, query.release, self.tables(), total=self.total, **options)
+        archive.ingest(query.region, query.release, map(self._checked, self.tables()), total=self.total, **options)
 
     def download(self):
         """Count the rows, and bring the parts to the disk that are not yet there."""
@@ -118,14 +117,14 @@ class Fetch:
         from ._arrow import from_arrow
 
         for part in self.folder.state["parts"]:
-            stars = from_arrow(feather.read_table(self._path(part), memory_map=False))
-            self._check_once(stars)
-            yield stars
+            yield from_arrow(feather.read_table(self._path(part), memory_map=False))
 
-    def _check_once(self, stars):
+    def _checked(self, stars):
+        """The stars, if each of them is there once."""
         if len(np.unique(np.asarray(stars["source_id"]))) != len(stars):
             msg = f"{self.query.service.url} sent a star twice; nothing is returned: tell the service"
             raise ServiceError(msg)
+        return stars
 
     def _path(self, part):
         return self.folder.path / f"{part['first']}.arrow"
