@@ -132,6 +132,7 @@ EVIDENCE = 20.0
 Evidence in nats from which a group is taken for a cluster. Of 197 fields without one K-Means and DBSCAN reach 15 in two
 each (17.8 is the most), and HDBSCAN in four, 20 in two.
 """
+_MOST = 0.5  # share of the stars above which a group is the field, or holds most of it
 _CLOSEST = 3  # groups that are told where none holds
 
 
@@ -289,11 +290,13 @@ def pick_group(labels, pmra, pmdec, parallax, xi, eta, radius):
             f"{evidence.get(best, 0.0):.1f} nats and {EVIDENCE:g} are needed. There may be no cluster here; try a "
             "region about twice the cluster's size, or the default method.",
         )
+    share = np.mean(labels == best)
     return GroupPick(
         best,
         evidence,
         f"Group {best} is the cluster: of {len(evidence)} groups it has the most evidence, {sky[best]:.1f} nats from "
-        f"its concentration on the sky and {core[best]:.1f} from its dense core in proper motion and parallax.",
+        f"its concentration on the sky and {core[best]:.1f} from its dense core in proper motion and parallax."
+        + (f" It holds {100 * share:.1f} % of all stars, and most of the field with it." if share > _MOST else ""),
     )
 
 
@@ -319,7 +322,7 @@ def group_candidates(labels, strength, evidence):
     """
     ranked = sorted(evidence, key=evidence.get, reverse=True)
     # The evidence grows with the number of stars: beside a cluster, what most of them are in is the field.
-    ranked = [group for group in ranked if group == ranked[0] or np.mean(labels == group) <= 0.5]
+    ranked = [group for group in ranked if group == ranked[0] or np.mean(labels == group) <= _MOST]
     listed = [group for group in ranked if evidence[group] >= EVIDENCE] or ranked[:_CLOSEST]
     return [
         (np.where(labels == group, strength, 0.0), evidence[group], evidence[group] >= EVIDENCE) for group in listed

@@ -158,9 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     # What breaks a request before the server hears of it.
     def _early_status(self, fault):
-        code, headers = fault.value
+        code, headers, body = (*fault.value, b"no")[:3]
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self._answer(code, b"no", headers)
+        self._answer(code, body, headers)
 
     def _early_refuse(self, fault):
         threading.Thread(target=self.proxy.refuse, args=(fault.value,), daemon=True).start()

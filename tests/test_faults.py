@@ -137,6 +137,10 @@ LASTING = {
     "503": (Fault("submit", "status", PERMANENT, value=(503, {})), r"HTTP 503.*service.*are up.*run the same again"),
     "503 while a job runs": (Fault("poll", "status", PERMANENT, 4, (503, {})), r"asking for job .*HTTP 503"),
     "not allowed": (Fault("submit", "status", PERMANENT, value=(403, {})), r"submitting a query to .*HTTP 403"),
+    "refused, with a reason": (
+        Fault("submit", "status", 1, value=(400, {"Content-Type": "text/xml"}, error_document("no column 'g &lt; 3'"))),
+        r"submitting a query to .*HTTP 400 Bad Request: no column 'g < 3'$",
+    ),
     "429 for hours": (Fault("poll", "status", PERMANENT, 4, (429, {"Retry-After": "7200"})), r"'deadline' = 3 s"),
     "resets": (Fault("result", "reset", PERMANENT, 1), r"fetching the result of job .*run the same again"),
     "truncated VOTables": (Fault("result", "truncate", PERMANENT, 1), r"no complete VOTable.*run the same again"),

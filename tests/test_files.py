@@ -504,7 +504,7 @@ def told_by_a_service(stars, path, value, text=""):
 
 def test_a_table_that_a_service_has_cut_off_is_told(stars, tmp_path, caplog):
     read_stars(told_by_a_service(stars, tmp_path / "cut.vot", "OVERFLOW"))
-    assert "cut.vot is incomplete" in caplog.text
+    assert "'cut.vot' is incomplete" in caplog.text
     caplog.clear()
     read_stars(told_by_a_service(stars, tmp_path / "whole.vot", "OK"))
     assert not caplog.text
@@ -612,6 +612,32 @@ def test_text_that_is_not_utf8_is_read_as_latin1_and_told(tmp_path, caplog, name
     assert back.colnames == names.split(",")
     assert back.columns[2].tolist() == ["Hyadès", "b"]
     assert "a.csv is not in UTF-8; its text is read as Latin-1" in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_text_in_utf16_is_refused_with_what_to_do(tmp_path, encoding):
+    path = tmp_path / "a.csv"
+    path.write_text("\ufeffra,dec\n1,2\n", encoding=encoding)
+    with pytest.raises(ServiceError, match=r"^'a.csv' is in UTF-16; save it in UTF-8"):
+        read_stars(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "where"),
+    [
+        ('<FITS><STREAM href="b.fits"/></FITS>', r"in another file \(b.fits\)"),
+        ("<BINARY><STREAM encoding='base64' href='http://a.org/b'/></BINARY>", r"in another file \(http://a.org/b\)"),
+        ('<FITS><STREAM encoding="base64">AAAA</STREAM></FITS>', "as FITS inside"),
+    ],
+)
+def test_a_votable_with_its_rows_elsewhere_is_refused_with_what_to_do(tmp_path, data, where):
+    path = tmp_path / "a.vot"
+    path.write_text(
+        '<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE>'
+        f'<FIELD name="ra" datatype="double"/><DATA>{data}</DATA></TABLE></RESOURCE></VOTABLE>'
+    )
+    with pytest.raises(ServiceError, match=rf"^'a.vot' has its rows {where}; save it as a VOTable with rows"):
+        read_stars(path)
 
 
 def test_a_comment_behind_a_byte_order_mark(tmp_path):

@@ -595,6 +595,21 @@ def test_from_python_a_table_is_added(hub, stars):
             session.add(Table({"ra": [1.0]}))
 
 
+def test_a_session_that_is_started_again_has_its_results_still(hub, stars, url):
+    session = LiveSession(QuickFit())
+    with session, Program("topcat") as topcat:
+        load(topcat, url)
+        assert session.wait(20)
+    (entry,) = session.tables
+    before = entry.result_url
+    with session, Program("topcat") as topcat:
+        assert entry.result_url != before
+        assert (fetch_table(entry.result_url, "table.load.votable")["source_id"] == stars["source_id"]).all()
+        select(topcat, entry.rows[:40], table_id="", url=entry.result_url)
+        assert session.wait(20)
+        assert entry.fits == 2
+
+
 def test_run_forever_ends_with_close(hub):
     session = LiveSession(QuickFit())
     thread = threading.Thread(target=session.run_forever)

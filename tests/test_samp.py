@@ -226,6 +226,17 @@ def test_a_second_hub_is_refused(hub):
         start_hub()
 
 
+def test_ctrl_c_while_it_joins_leaves_no_hub_behind(samp_home, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(samp_client, "Connection", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        samp_client.connect(hub=True)
+    assert not hub_running()
+    assert not samp_home.exists()
+
+
 @pytest.mark.parametrize("place", ["std-lockurl:http://127.0.0.1:9/samp", "elsewhere", "std-lockurl:file:///no/such/x"])
 def test_a_hub_that_no_program_would_find_is_ended(monkeypatch, place):
     hubs = []

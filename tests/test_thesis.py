@@ -83,6 +83,15 @@ def test_the_cluster_is_in_the_picked_group(groups, star_field):
     assert f"Group {pick.group} is the cluster" in pick.sentence
 
 
+def test_a_group_that_took_the_field_along_is_told(star_field):
+    columns, member = star_field
+    most = np.ones(800, int)
+    most[np.flatnonzero(~member)[:40]] = 0
+    told = pick_group(most, *columns, RADIUS)
+    assert (told.group, told.sentence.count("It holds 95.0 % of all stars, and most of the field with it.")) == (1, 1)
+    assert "It holds" not in pick_group(member.astype(int), *columns, RADIUS).sentence
+
+
 def test_stars_without_features_stay_out_and_change_nothing(groups, star_field):
     (pmra, pmdec, parallax, *_), _ = star_field
     at = [0, 100, 500]

@@ -118,10 +118,26 @@ _TEXT_ARRAY = re.compile(
 )
 
 
-def parse_document(content):
-    """The VOTable document in ``content``, bytes; a PARAM that is an array of text is left out: astropy has none."""
+_STREAM_ELSEWHERE = re.compile(rb"<(?:\w+:)?STREAM\b" + _MORE + rb"""\bhref\s*=\s*["']([^"']*)""")
+_FITS_INSIDE = re.compile(rb"<(?:\w+:)?FITS\b")
+
+
+def parse_document(content, name="the VOTable"):
+    """
+    The VOTable document in ``content``, bytes; a PARAM that is an array of text is left out: astropy has none.
+
+    What has its rows elsewhere, or as FITS, is refused: no other file is opened, nor fetched, and astropy does not
+    read these. ``name`` is what an error calls it.
+    """
     from astropy.io import votable
 
+    elsewhere = _STREAM_ELSEWHERE.search(content)
+    if elsewhere or _FITS_INSIDE.search(content):
+        where = f"in another file ({elsewhere[1].decode(errors='replace')})" if elsewhere else "as FITS inside"
+        msg = (
+            f"{name} has its rows {where}; save it as a VOTable with rows of its own (in TOPCAT, TABLEDATA or BINARY2)"
+        )
+        raise ServiceError(msg)
     return votable.parse(BytesIO(_TEXT_ARRAY.sub(b"", content)), verify="ignore")
 
 

@@ -58,11 +58,11 @@ def parse_written(content, columns=None, name="the VOTable"):
     if stream is not None:
         # The rows are decoded here: astropy does it cell by cell, and takes NaN for null.
         rows, stream.text = base64.b64decode(stream.text or ""), ""
-        document = parse_document(ET.tostring(root))
+        document = parse_document(ET.tostring(root), name)
         if row_dtype(next(document.iter_tables()).fields) is None:
             rows = None  # another program wrote the file again, with fields of variable size
     if rows is None:
-        document = parse_document(content)
+        document = parse_document(content, name)
     check_status(document, name)
     element = next(document.iter_tables(), None)
     if element is None:

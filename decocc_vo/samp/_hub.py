@@ -105,10 +105,14 @@ def start_hub(web_profile=True, consent=None):
         )
         try:
             hub.start()
+            found = hub_parameters(timeout=20.0) or {}
         except (OSError, AttributeError) as exc:  # AttributeError: pyvo found no file's name in SAMP_HUB
             msg = f"the SAMP hub did not start: {exc}; {_LOCK_FILE}"
             raise ServiceError(msg) from exc
-    if (hub_parameters(timeout=20.0) or {}).get("samp.secret") != hub.params["samp.secret"]:
+        except BaseException:  # Ctrl-C: no hub, and no lock file, stays behind
+            hub.stop()
+            raise
+    if found.get("samp.secret") != hub.params["samp.secret"]:
         hub.stop()
         msg = f"the SAMP hub was ended, since no program would find it: it has no lock file; {_LOCK_FILE}"
         raise ServiceError(msg)

@@ -95,9 +95,11 @@ def connect(name=NAME, *, hub=False, receive=None, subscriptions=(), timeout=RPC
         parameters = own.params
     try:
         return bounded(Connection, name, parameters, own, receive, subscriptions, timeout=timeout)
-    except Exception as exc:  # pyvo's own errors derive from Exception only
+    except BaseException as exc:
         if own is not None:
             own.stop()
+        if not isinstance(exc, Exception):  # Ctrl-C; pyvo's own errors derive from Exception only
+            raise
         msg = f"the SAMP hub does not let us in: {exc}; restart it (in TOPCAT: Interop menu), or remove its lock file"
         raise ServiceError(msg) from exc
 

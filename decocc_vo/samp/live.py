@@ -173,6 +173,10 @@ class LiveSession:
         self._closing.clear()
         self._folder = tempfile.TemporaryDirectory(prefix="decocc-live-", ignore_cleanup_errors=True)
         try:
+            for entry in self.tables:  # of before the session was closed
+                if entry.membership is not None:
+                    self._write_result(entry)
+                    self._book.add(entry, table_id=entry.result_id, url=entry.result_url)
             self._join()
         except BaseException:
             self._folder.cleanup()
@@ -188,7 +192,7 @@ class LiveSession:
         with self._joining:
             self._closing.set()
             connection, self._connection = self._connection, None
-            self._mail.close()
+            self._mail.close(self.tables)
         with self._work:
             self._work.notify_all()
         try:
@@ -364,9 +368,7 @@ class LiveSession:
         membership = job.run(self.fit)
         seconds = time.monotonic() - began
         entry.result_id = entry.result_id or f"{table_key(membership.table)}-{next(self._count)}"
-        path = self._result_file(entry)
-        entry.result_url = path.as_uri()
-        table_file(membership.table, path)  # after a refit, too: for programs that join later
+        path = self._write_result(entry)  # after a refit, too: for programs that join later
         with self._work:
             known = entry in self.tables
             if known:
@@ -383,6 +385,12 @@ class LiveSession:
         self._telling.call("result", entry)
         if entry in self.tables:
             self._mail.post(entry)
+
+    def _write_result(self, entry):
+        path = self._result_file(entry)
+        entry.result_url = path.as_uri()
+        table_file(entry.membership.table, path)
+        return path
 
     def _result_file(self, entry):
         return Path(self._folder.name) / f"{entry.result_id}.vot"

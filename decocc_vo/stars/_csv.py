@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 
 # Words that stand for "no value" in the CSV files of archives and of TOPCAT.
 _NULLS = ("", "null", "NULL", "NaN", "nan", "--", "N/A", "None", "\\N")
+_UTF16 = ("\xff\xfe", "\xfe\xff")  # its byte order marks, as Latin-1
 # Names that columns of stars may have.
 _KNOWN = {spelling for name, info in COLUMNS.items() for spelling in (name, *info.aliases)}
 
@@ -143,6 +144,9 @@ def _layout(path):
                 break
             comments, told = comments + 1, line if line.startswith("#") else told
         below = [_as_text(next(lines, b"")) for _ in range(2)]
+    if line.startswith(_UTF16):
+        msg = f"{path.name!r} is in UTF-16; save it in UTF-8 (in Excel: CSV UTF-8)"
+        raise ServiceError(msg)
     separator = next((c for c in ",;\t" if c in line), ",")
     first, names = line.split(separator), [name.strip() for name in told.lstrip("# ").split(separator)]
     known = any(name.lower() in _KNOWN for name in names)

@@ -1,10 +1,12 @@
 """Talking to a service over a bad connection: one deadline for all, and a failure that may pass is tried again."""
 
 import email.utils
+import html
 import itertools
 import logging
 import os
 import random
+import re
 import time
 from urllib.parse import urlparse
 from xml.parsers.expat import ExpatError
@@ -120,9 +122,10 @@ def status(error):
 
 def reason(error):
     """What happened, in a few words."""
-    code = status(error)
-    if code is not None:
-        return f"the service answered HTTP {code} {_response(error).reason or ''}".rstrip()
+    response = _response(error)
+    if response is not None:
+        answer = f"the service answered HTTP {response.status_code} {response.reason or ''}".rstrip()
+        return f"{answer}: {words}" if (words := _said(response)) else answer
     error = getattr(error, "cause", None) or error
     words = " ".join(str(error).split()) or type(error).__name__
     for sign, plain in (
@@ -135,6 +138,14 @@ def reason(error):
         if sign in words:
             return plain
     return words[:200]
+
+
+def _said(response):
+    """What a service says in the error document of DALI that it answers with; a page in HTML is for people."""
+    if "xml" not in response.headers.get("Content-Type", ""):
+        return ""
+    info = re.search(rb"<INFO[^>]*\bQUERY_STATUS\b[^>]*>(.*?)</INFO>", response.content, re.DOTALL)
+    return " ".join(html.unescape(info[1].decode(errors="replace")).split())[:500] if info else ""
 
 
 def _wait_asked_for(error):

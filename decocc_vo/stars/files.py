@@ -106,7 +106,9 @@ def read_stars(path, columns=None, release=None):
     except DecoccError:
         raise
     except Exception as err:
-        reason = str(err).strip().split("\n")[0][:160] or type(err).__name__
+        # astropy's own are ("sentence", {settings of the parser})
+        words = err.args[0] if err.args and isinstance(err.args[0], str) else str(err)
+        reason = words.strip().split("\n")[0][:160] or type(err).__name__
         if "cannot reshape array" in reason:  # what astropy says of a FITS file that ends within its table
             _refuse_incomplete(path, reason)
         msg = f"{path.name!r} cannot be read as {form}: {reason}"
@@ -212,11 +214,11 @@ def _read_fits(path):
 def _read_votable(path):
     content = path.read_bytes()
     content = gzip.decompress(content) if content.startswith(_GZIP) else content
-    written = parse_written(content, name=path.name)
+    written = parse_written(content, name=repr(path.name))
     if written is not None:
         return written
-    document = parse_document(content)
-    check_status(document, path.name)
+    document = parse_document(content, repr(path.name))
+    check_status(document, repr(path.name))
     tables = list(document.iter_tables())
     if not tables:
         _refuse_empty(path)

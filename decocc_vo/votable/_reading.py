@@ -7,7 +7,7 @@ from astropy.io import votable
 
 from ..columns import check_status, parse_document, resources_around, votable_statements
 from ..columns._votable import parse_written
-from ..exceptions import InputError, ServiceError
+from ..exceptions import DecoccError, InputError, ServiceError
 
 
 def read_votable(path):
@@ -31,7 +31,7 @@ def read_votable(path):
     Raises
     ------
     ServiceError
-        If the file cannot be read, or holds the error of a service.
+        If the file cannot be read, holds the error of a service, or has its rows elsewhere or as FITS inside.
     InputError
         If it is not a VOTable, or holds no table.
     """
@@ -42,7 +42,7 @@ def read_votable(path):
         raise ServiceError(msg) from error
     try:
         return parse_votable(content, name=f"'path' {path}")
-    except InputError:
+    except DecoccError:
         raise
     except (ET.ParseError, votable.exceptions.VOTableSpecError, IndexError, ValueError) as error:
         msg = f"'path' {path} is not a VOTable that can be read: {' '.join(str(error).split())}"
@@ -54,7 +54,7 @@ def parse_votable(content, columns=None, name="the VOTable"):
     written = parse_written(content, columns, name)
     if written is not None:
         return written
-    document = parse_document(content)
+    document = parse_document(content, name)
     check_status(document, name)
     element = next(document.iter_tables(), None)
     if element is None:
