@@ -22,7 +22,7 @@ import numpy as np
 
 from decocc_vo import read_stars
 from decocc_vo.columns import parallax_zero_point
-from decocc_vo.embedding.candidates import intrinsic_dispersion
+from decocc_vo.embedding.embedded import intrinsic_dispersion
 from decocc_vo.embedding.features import observables
 from decocc_vo.pretrain import f1, read_field, read_truth
 

@@ -20,7 +20,7 @@ import numpy as np
 from decocc_vo import DECOCC, InputError
 from decocc_vo.columns import canonical_order, parallax_zero_point
 from decocc_vo.embedding.candidates import find_peaks
-from decocc_vo.embedding.detection import Embedding
+from decocc_vo.embedding.embedded import Embedding
 from decocc_vo.embedding.evidence import evidence, significance
 from decocc_vo.embedding.features import observables
 from decocc_vo.embedding.search import _FEWEST, fit_candidates

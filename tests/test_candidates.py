@@ -10,9 +10,9 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from decocc_vo import ClusterRegion
-from decocc_vo.columns import ASTROMETRY, AU_YR, canonical_order, floats
-from decocc_vo.embedding.candidates import _RECENTRED, FIRST, _Filter, _Match, find_peaks, intrinsic_dispersion, thin
-from decocc_vo.embedding.detection import Embedding
+from decocc_vo.columns import ASTROMETRY, canonical_order, floats
+from decocc_vo.embedding.candidates import FIRST, find_peaks
+from decocc_vo.embedding.embedded import Embedding
 from decocc_vo.embedding.features import Observables, observables
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, shuffle_positions, simulate_field
 
@@ -127,29 +127,6 @@ def test_a_nearby_cluster_is_found_in_front_of_a_distant_crowd(parallax):
     assert 8 < found[0].count < 16
 
 
-def test_bumps_of_much_evidence_do_not_crowd_out_a_concentration(empty):
-    """The core of a field whose density is not described well has more of them than are looked at closely."""
-
-    class Made(_Filter):
-        def match(self, place):
-            last = place[0] == trials[-1, 0]
-            return _Match(1.0, 30.0, 9.0, place, None) if last else _Match(500.0 - place[0], 1.0, 9.0, place, None)
-
-        def members_place(self, match):
-            return match.near
-
-    obs = observables(empty[canonical_order(empty)], REGION)
-    trials = np.zeros((3 * _RECENTRED, 5))
-    trials[:, 0] = np.linspace(-5, 5, len(trials))
-    rows = np.arange(len(obs.x))
-    peaks = Made(embed(obs), rows, obs.xy / obs.footprint, np.zeros(len(rows)), 0).peaks(
-        trials, obs.footprint, len(rows)
-    )
-    assert len(peaks) == _RECENTRED
-    assert max(p.concentration for p in peaks) == 30.0
-    assert max(p.gain for p in peaks) == 505.0
-
-
 def test_the_order_of_the_rows_does_not_matter(planted):
     shuffled = planted[np.random.default_rng(5).permutation(len(planted))]
     for one, two in zip(peaks_of(planted), peaks_of(shuffled), strict=True):
@@ -227,27 +204,3 @@ def test_identical_stars_are_survived(n):
     for peak in peaks:
         np.testing.assert_allclose(peak.x, [1, 2, 3], atol=1e-5)
     assert len(peaks) <= 1
-
-
-def test_intrinsic_dispersion_is_a_velocity_and_a_depth():
-    np.testing.assert_allclose(
-        intrinsic_dispersion(np.array([10.0])), [[np.hypot(10 / AU_YR, 0.05)] * 2 + [np.hypot(0.1, 0.02)]]
-    )
-    np.testing.assert_array_equal(intrinsic_dispersion(-1.0), intrinsic_dispersion(0.05))
-
-
-@given(st.integers(0, 500), st.integers(1, 500), st.integers(0, 2**32 - 1))
-def test_thin_draws_sorted_distinct_rows(n, keep, seed):
-    rows = thin(n, keep, seed)
-    assert len(rows) == min(n, keep)
-    assert np.all(np.diff(rows) > 0)
-    assert np.all((rows >= 0) & (rows < n))
-    np.testing.assert_array_equal(rows, thin(n, keep, seed))
-
-
-def test_thin_draws_evenly():
-    counts = np.zeros(50)
-    for seed in range(600):
-        counts[thin(50, 10, seed)] += 1
-    assert counts.min() > 80
-    assert counts.max() < 165

@@ -9,21 +9,20 @@ from astropy.coordinates import SkyCoord
 
 from decocc_vo import ClusterRegion
 from decocc_vo.columns import canonical_order
-from decocc_vo.embedding import detection
-from decocc_vo.embedding.candidates import find_peaks, intrinsic_dispersion
+from decocc_vo.embedding import detection, embedded
+from decocc_vo.embedding.candidates import find_peaks
 from decocc_vo.embedding.detection import (
     _CANDIDATE_STARS,
     _FINAL_STARS,
-    Embedding,
     _choose,
     against_field,
     anew,
-    bucket,
     fit_peak,
     refine,
     repeat,
     straighten,
 )
+from decocc_vo.embedding.embedded import Embedding, intrinsic_dispersion
 from decocc_vo.embedding.evidence import evidence, significance
 from decocc_vo.embedding.features import Observables, observables
 from decocc_vo.embedding.perspective import Perspective
@@ -114,61 +113,13 @@ def test_the_field_alone_is_fitted_where_many_stars_are_as_members_are(planted, 
     distance = np.linalg.norm((obs.x - refined.mean) / [1, 1, 4], axis=1)
     cut = obs.take(np.flatnonzero(distance < 2))
     fit = refine(fit_peak(embed(cut), refined.mean, refined.model.centre, 80.0))
-    monkeypatch.setattr(detection, "_REACH", 100.0)
+    monkeypatch.setattr(embedded, "_REACH", 100.0)
     against = against_field(fit)
     spatial, total = float(fit.scores.spatial_gain.sum()), float(fit.scores.gain.sum())
     assert 0 < against.explained < total - spatial
     assert evidence(against) == pytest.approx(evidence(fit) - 0.3 * against.explained)
     monkeypatch.setattr(detection, "_CROWDED", 0.2)  # one star in twelve is a member
     assert against_field(refined) is refined
-
-
-def test_a_cut_in_motion_is_seen():
-    field = simulate_field(REGION, 2000, seed=4)
-    motions = np.stack([np.asarray(field[name], float) for name in ("pmra", "pmdec")], axis=1)
-    near = np.abs(motions - np.median(motions, axis=0)).max(axis=1) < 4
-    bright, whole = field["phot_g_mean_mag"] < 16, np.ones(len(field), bool)
-    assert [embed(observables(field[rows], REGION)).cut for rows in (near, bright, whole)] == [True, False, False]
-
-
-def test_the_embedding_goes_back_and_its_slope_is_the_derivative(planted):
-    embedding = embed(planted[0])
-    place = np.array([-6.0, 5.0, 1.5])
-    np.testing.assert_allclose(embedding.inverse(embedding.forward(place)), place, rtol=1e-12)
-    step = 1e-6
-    numeric = (embedding.forward(place + step) - embedding.forward(place - step)) / (2 * step)
-    np.testing.assert_allclose(embedding.slope(place), numeric, rtol=1e-8)
-    means, covs, weights = embedding.field(place, intrinsic_dispersion(place[2]))
-    assert means.shape == (8, 3)
-    assert np.linalg.eigvalsh(covs).min() > 0
-    assert weights.sum() == pytest.approx(1)
-
-
-def test_the_fields_gaussians_do_not_start_on_a_cluster():
-    """A rich cluster is a group of K-Means: little of that is left where the cluster is fitted, and all elsewhere."""
-    embedding = embed(synthetic(1500, 700)[0])
-    place, dispersion = np.array([-6.0, 5.0, 1.5]), intrinsic_dispersion(1.5)
-    rows, group = embedding.groups
-    shares = np.bincount(group, minlength=8) / len(rows)
-    centres = np.array([embedding.z[rows][group == number].mean(axis=0) for number in range(8)])
-    on_it = np.argmin(np.sum((centres - embedding.forward(place)) ** 2, axis=1))
-    assert shares[on_it] > 0.45
-    _, covs, weights = embedding.field(place, dispersion)
-    assert weights[on_it] < 0.06
-    assert weights.sum() == pytest.approx(1)
-    means, covs_elsewhere, weights = embedding.field(np.array([40.0, 40.0, 9.0]), dispersion)
-    np.testing.assert_allclose(weights, shares)
-    np.testing.assert_allclose(means, centres)
-    assert np.trace(covs[on_it]) > 5 * np.trace(covs_elsewhere[on_it])
-
-
-def test_embedding_of_few_stars_has_all_its_components():
-    rng = np.random.default_rng(0)
-    embedding = Embedding.of(rng.normal(0, 1, (5, 3)), np.tile(np.eye(3), (5, 1, 1)), np.zeros((5, 2)), 1.0)
-    means, covs, weights = embedding.field(np.zeros(3), np.ones(3))
-    assert np.all(np.isfinite(means))
-    assert covs.shape == (8, 3, 3)
-    assert np.all(weights > 0)
 
 
 def test_repeats_differ_a_little_and_reproduce(planted, refined):
@@ -218,11 +169,6 @@ def test_a_large_table_is_scored_in_parts(refined, monkeypatch):
     for one, other in zip(whole, parts, strict=True):
         assert len(other) == len(refined.rows)
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(("n", "size"), [(0, 1024), (1, 1024), (1024, 1024), (1025, 2048), (5000, 8192)])
-def test_bucket_is_the_next_power_of_two(n, size):
-    assert bucket(n) == size
 
 
 def synthetic(n, members, seed=0):

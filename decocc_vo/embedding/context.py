@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .candidates import thin_apart
 from .features import straightened
 from .padding import bucket, pad, slices
+from .thinning import thin_apart
 
 __all__ = ["FEATURES", "NEAR", "context_features", "nearest_parallax", "parsec", "without_photometry"]
 

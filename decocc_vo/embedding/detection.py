@@ -4,29 +4,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._groups import kmeans
 from ..columns import AU_YR
-from .candidates import intrinsic_dispersion, thin, thin_apart
+from .embedded import Embedding, intrinsic_dispersion
 from .evidence import evidence
-from .features import arcsinh_features
 from .mixture import Mixture, Prior, Scores, Stars, fit_mixture, score_stars
 from .padding import AT_A_TIME, bucket, pad, slices
 from .perspective import Perspective, fit_perspective
+from .thinning import thin_apart
 
-__all__ = ["Embedding", "Fit", "again", "against_field", "anew", "fit_peak", "refine", "repeat", "straighten"]
+__all__ = ["Fit", "again", "against_field", "anew", "fit_peak", "refine", "repeat", "straighten"]
 
-_COMPONENTS = 8  # Gaussians of the field
 _CANDIDATE_STARS, _FINAL_STARS = 8_000, 15_000  # that a fit sees at most; the others are thinned and weighted
 _LARGEST = 25.0  # pc: no open cluster's profile has a larger scale radius
 _PRIOR_STRENGTH = 20.0  # stars the prior on the intrinsic scatter is worth
 _FIELD_STRENGTH, _FIELD_WIDTH = 10.0, 0.1  # the same for the field's Gaussians: stars, and width in the embedding
 _FLOOR = 9.0  # a field Gaussian on the cluster is at least 3 times as wide as the cluster may be
-_NEAR, _AWAY = 6.0, 4.0  # sigma: stars that matter to a candidate; those the field may start from
-_STARTS = 20_000  # stars in all starts of K-Means together: a small table needs many for the best of them not to vary
+_NEAR = 6.0  # sigma: stars that matter to a candidate
 _START_RADIUS = 0.35  # footprint radii
 _WARM = 10
 _CANDIDATE_STEPS, _FINAL_STEPS = 30, 60
-_REACH = 7.0  # sigma: where motions end nearer to their middle a table was cut; those of 62 fields reach 16 and more
 _CROWDED = 0.05  # share of all stars that are as a candidate's may be, from which on the field has to do without it
 _OUT_OF_REACH, _ALONE_STEPS = 80.0, 100  # log of what a profile is divided by, so that no star is a member
 _PERSPECTIVE_ROUNDS, _SETTLED = 10, 0.3  # at most; km/s that the velocity still moves
@@ -48,7 +44,7 @@ class Fit:
     scores: Scores
     mean: np.ndarray
     dispersion: np.ndarray
-    embedding: "Embedding"
+    embedding: Embedding
     rows: np.ndarray
     weight: np.ndarray
     perspective: Perspective | None = None
@@ -74,85 +70,6 @@ class Fit:
         if self.rival is not None:  # what speaks against a member of one cluster does so for the other
             logit = logit - np.logaddexp(0, self.rival[part] + change)
         return 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """
-    Stars in the arcsinh embedding, on the host; see `~decocc_vo.embedding.features.arcsinh_features`.
-
-    ``x`` and ``cov`` are what was embedded; ``groups`` are rows that stand for all, and which of the groups of K-Means
-    each of them is in: from these the field's Gaussians start.
-    """
-
-    x: np.ndarray
-    cov: np.ndarray
-    z: np.ndarray
-    z_cov: np.ndarray
-    about: np.ndarray
-    centre: np.ndarray
-    scale: np.ndarray
-    sky: np.ndarray
-    groups: tuple[np.ndarray, np.ndarray]
-    footprint: float
-
-    @classmethod
-    def of(cls, x, cov, sky, footprint, seed=0):
-        """Embed stars, and group them."""
-        z, z_cov, about, centre, scale = arcsinh_features(x, cov)
-        return cls(x, cov, z, z_cov, about, centre, scale, sky, _group(z, seed), footprint)
-
-    @property
-    def cut(self):
-        """Whether the motions end near their middle: those of all stars of a field have long tails."""
-        sigma = np.sqrt(self.scale**2 + np.einsum("nii->ni", self.cov))
-        return bool(np.max(np.abs((self.x - self.centre) / sigma)[:, :2]) < _REACH)
-
-    def slope(self, place):
-        """Derivative of the embedding at a place, shape (3,)."""
-        return 1 / np.sqrt(1 + ((place - self.centre) / self.scale) ** 2) / self.scale
-
-    def forward(self, place):
-        """Embed a place."""
-        return np.arcsinh((place - self.centre) / self.scale)
-
-    def inverse(self, place):
-        """Back from the embedding."""
-        return self.centre + self.scale * np.sinh(place)
-
-    def as_of(self, rows, place, dispersion):
-        """Whether stars may be of a cluster at a place by their motions and parallaxes, four sigma wide."""
-        width2 = np.einsum("nii->ni", self.z_cov[rows]) + (self.slope(place) * dispersion) ** 2
-        return np.sum((self.z[rows] - self.forward(place)) ** 2 / width2, axis=1) <= _AWAY**2
-
-    def field(self, place, dispersion):
-        """
-        Means, covariances and weights of the field's Gaussians to start from, for a cluster at a place.
-
-        Those of the groups of K-Means, without the stars that may be of the cluster: a rich one is a group, or
-        several, and a Gaussian that starts on it may not leave.
-        """
-        rows, group = self.groups
-        away = ~self.as_of(rows, place, dispersion)
-        z = self.z[rows][away]
-        centre = np.mean(z if len(z) else self.z, axis=0)
-        means, covs = np.tile(centre, (_COMPONENTS, 1)), np.tile(np.eye(3), (_COMPONENTS, 1, 1))
-        counts = np.bincount(group[away], minlength=_COMPONENTS)
-        for number in np.flatnonzero(counts):
-            part = z[group[away] == number]
-            means[number] = part.mean(0)
-            if len(part) > 5:
-                covs[number] = np.cov(part.T) + 1e-3 * np.eye(3)
-        weights = np.maximum(counts / max(len(z), 1), 1e-3)
-        return means, covs, weights / weights.sum()
-
-
-def _group(z, seed):
-    """Rows that stand for all, and their groups by K-Means."""
-    rows = thin(len(z), _CANDIDATE_STARS, seed)
-    k = min(_COMPONENTS, len(np.unique(z[rows], axis=0)))
-    starts = int(np.clip(_STARTS // max(len(rows), 1), 2, 200))
-    return rows, kmeans(z[rows], k, seed=seed, n_init=starts)[0]
 
 
 def _device_stars(embedding, rows, weight, n):
@@ -403,7 +320,7 @@ def anew(fit, seed, number):
     fit : Fit
     """
     other = int(np.random.SeedSequence([seed, 78, number]).generate_state(1)[0])
-    embedding = replace(fit.embedding, groups=_group(fit.embedding.z, other))
+    embedding = fit.embedding.regrouped(other)
     means, covs, weights = embedding.field(fit.mean, fit.dispersion)
     prior = _prior(embedding, fit.mean, fit.dispersion)
     start = fit.model._replace(scatter=prior.scatter, field_mean=means, field_scatter=covs, field_weight=weights)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .candidates import thin
 from .detection import again
 from .evidence import significance
+from .thinning import thin
 
 __all__ = ["separate"]
 

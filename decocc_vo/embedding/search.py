@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ..columns import AU_YR
-from .candidates import Peak, find_peaks, intrinsic_dispersion
+from .candidates import find_peaks
 from .context import context_features, nearest_parallax, parsec, without_photometry
-from .detection import Embedding, against_field, anew, fit_peak, refine, repeat, straighten
+from .detection import against_field, anew, fit_peak, refine, repeat, straighten
+from .embedded import Embedding, intrinsic_dispersion
 from .evidence import concentration, evidence, significance
 from .features import observables
 from .head import agreed, correct, load_head
+from .matched_filter import Peak
 from .pairs import separate
 
 __all__ = ["Found", "Group", "fit_candidates", "search_clusters"]
@@ -148,9 +150,9 @@ def fit_candidates(obs, embedding, peaks, seed, threshold):
     ----------
     obs : `~decocc_vo.embedding.features.Observables`
         The stars.
-    embedding : `~decocc_vo.embedding.detection.Embedding`
+    embedding : `~decocc_vo.embedding.embedded.Embedding`
         The same, embedded.
-    peaks : list of `~decocc_vo.embedding.candidates.Peak`
+    peaks : list of `~decocc_vo.embedding.matched_filter.Peak`
         Where to start.
     seed : int
         For the thinning of large tables.

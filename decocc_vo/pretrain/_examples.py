@@ -8,7 +8,7 @@ from ..columns import floats, parallax_zero_point
 from ..decocc import DECOCC
 from ..embedding.candidates import find_peaks
 from ..embedding.context import context_features
-from ..embedding.detection import Embedding
+from ..embedding.embedded import Embedding
 from ..embedding.evidence import significance
 from ..embedding.features import observables
 from ..embedding.search import fit_candidates

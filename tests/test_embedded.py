@@ -1,0 +1,93 @@
+"""Stars in the arcsinh embedding: there and back, cuts that it sees, and where the field's Gaussians start."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+
+from decocc_vo import ClusterRegion
+from decocc_vo.columns import AU_YR
+from decocc_vo.embedding.embedded import Embedding, intrinsic_dispersion
+from decocc_vo.embedding.features import observables
+from decocc_vo.simulate import simulate_field
+
+REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 30 * u.arcmin)
+
+
+def embed(stars):
+    obs = observables(stars, REGION)
+    return Embedding.of(obs.x, obs.cov, obs.xy / obs.footprint, obs.footprint)
+
+
+@pytest.fixture(scope="module")
+def stars():
+    return simulate_field(REGION, 900, seed=3)
+
+
+def test_intrinsic_dispersion_is_a_velocity_and_a_depth():
+    np.testing.assert_allclose(
+        intrinsic_dispersion(np.array([10.0])), [[np.hypot(10 / AU_YR, 0.05)] * 2 + [np.hypot(0.1, 0.02)]]
+    )
+    np.testing.assert_array_equal(intrinsic_dispersion(-1.0), intrinsic_dispersion(0.05))
+
+
+def test_a_cut_in_motion_is_seen():
+    field = simulate_field(REGION, 2000, seed=4)
+    motions = np.stack([np.asarray(field[name], float) for name in ("pmra", "pmdec")], axis=1)
+    near = np.abs(motions - np.median(motions, axis=0)).max(axis=1) < 4
+    bright, whole = field["phot_g_mean_mag"] < 16, np.ones(len(field), bool)
+    assert [embed(field[rows]).cut for rows in (near, bright, whole)] == [True, False, False]
+
+
+def test_the_embedding_goes_back_and_its_slope_is_the_derivative(stars):
+    embedding = embed(stars)
+    place = np.array([-6.0, 5.0, 1.5])
+    np.testing.assert_allclose(embedding.inverse(embedding.forward(place)), place, rtol=1e-12)
+    step = 1e-6
+    numeric = (embedding.forward(place + step) - embedding.forward(place - step)) / (2 * step)
+    np.testing.assert_allclose(embedding.slope(place), numeric, rtol=1e-8)
+    means, covs, weights = embedding.field(place, intrinsic_dispersion(place[2]))
+    assert means.shape == (8, 3)
+    assert np.linalg.eigvalsh(covs).min() > 0
+    assert weights.sum() == pytest.approx(1)
+
+
+def test_the_fields_gaussians_do_not_start_on_a_cluster():
+    """A rich cluster is a group of K-Means: little of that is left where the cluster is fitted, and all elsewhere."""
+    rng = np.random.default_rng(0)
+    x = np.where(
+        np.arange(1500)[:, None] < 700,
+        rng.normal([-6, 5, 1.5], 0.06, (1500, 3)),
+        rng.normal([0, 0, 1], [6, 6, 0.8], (1500, 3)),
+    )
+    embedding = Embedding.of(x, np.tile(0.01 * np.eye(3), (1500, 1, 1)), np.zeros((1500, 2)), 30.0)
+    place, dispersion = np.array([-6.0, 5.0, 1.5]), intrinsic_dispersion(1.5)
+    rows, group = embedding.groups
+    shares = np.bincount(group, minlength=8) / len(rows)
+    centres = np.array([embedding.z[rows][group == number].mean(axis=0) for number in range(8)])
+    on_it = np.argmin(np.sum((centres - embedding.forward(place)) ** 2, axis=1))
+    assert shares[on_it] > 0.45
+    _, covs, weights = embedding.field(place, dispersion)
+    assert weights[on_it] < 0.06
+    assert weights.sum() == pytest.approx(1)
+    means, covs_elsewhere, weights = embedding.field(np.array([40.0, 40.0, 9.0]), dispersion)
+    np.testing.assert_allclose(weights, shares)
+    np.testing.assert_allclose(means, centres)
+    assert np.trace(covs[on_it]) > 5 * np.trace(covs_elsewhere[on_it])
+
+
+def test_embedding_of_few_stars_has_all_its_components():
+    rng = np.random.default_rng(0)
+    embedding = Embedding.of(rng.normal(0, 1, (5, 3)), np.tile(np.eye(3), (5, 1, 1)), np.zeros((5, 2)), 1.0)
+    means, covs, weights = embedding.field(np.zeros(3), np.ones(3))
+    assert np.all(np.isfinite(means))
+    assert covs.shape == (8, 3, 3)
+    assert np.all(weights > 0)
+
+
+def test_groups_of_another_seed_are_others_of_the_same_stars(stars):
+    embedding = embed(stars)
+    other = embedding.regrouped(5)
+    np.testing.assert_array_equal(other.z, embedding.z)
+    assert np.any(other.groups[1] != embedding.groups[1])
+    np.testing.assert_array_equal(other.groups[1], embedding.regrouped(5).groups[1])
