@@ -26,7 +26,17 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from decocc_vo import pretrain
 from decocc_vo.columns import parallax_zero_point
-from decocc_vo.embedding import candidates, context, detection, features, head, mixture, search
+from decocc_vo.embedding import (
+    candidates,
+    context,
+    detection,
+    embedded,
+    features,
+    head,
+    matched_filter,
+    mixture,
+    search,
+)
 from decocc_vo.embedding.context import FEATURES, without_photometry
 from decocc_vo.pretrain import _examples
 
@@ -109,7 +119,7 @@ def about_measured(unit, variance):
     return np.arcsinh(unit)
 
 
-class LinearEmbedding(detection.Embedding):
+class LinearEmbedding(embedded.Embedding):
     """The maps that go with `linear`."""
 
     def slope(self, place):
@@ -134,7 +144,7 @@ def old_ranking(obs, embedding, seed=0, **_):
     """The medians of K-Means' groups as they are, without the filter that ranks and moves them."""
     labels = candidates._kmeans_of(np.hstack([embedding.z, 1.5 * embedding.sky]), seed)
     return [
-        candidates.Peak(np.median(obs.x[rows], axis=0), np.median(obs.xy[rows], axis=0), float(len(rows)), 0.0, 0.0)
+        matched_filter.Peak(np.median(obs.x[rows], axis=0), np.median(obs.xy[rows], axis=0), float(len(rows)), 0.0, 0.0)
         for rows in labels
         if len(rows) >= 5
     ]
@@ -142,9 +152,9 @@ def old_ranking(obs, embedding, seed=0, **_):
 
 MIXTURE = {
     "all stages": [],
-    "errors left out": [patch.object(detection, "arcsinh_features", no_errors)],
+    "errors left out": [patch.object(embedded, "arcsinh_features", no_errors)],
     "no arcsinh": [
-        patch.object(detection, "arcsinh_features", linear),
+        patch.object(embedded, "arcsinh_features", linear),
         *NOT_STRAIGHT,
         patch.object(_examples, "Embedding", LinearEmbedding),
         patch.object(detection, "Embedding", LinearEmbedding),
@@ -158,8 +168,8 @@ MIXTURE = {
         patch.object(detection, "_START_RADIUS", 1e3),
     ],
     "no floor under the field": [patch.object(detection, "_FLOOR", 0.0)],
-    "field started from all stars": [patch.object(detection, "_AWAY", 0.0)],
-    "one field Gaussian": [patch.object(detection, "_COMPONENTS", 1)],
+    "field started from all stars": [patch.object(embedded, "_AWAY", 0.0)],
+    "one field Gaussian": [patch.object(embedded, "_COMPONENTS", 1)],
     "nearby stars not searched apart": [patch.object(candidates, "_NEARBY", np.inf)],
     "no perspective": [patch.object(search, "straighten", lambda fit, *_: fit)],
     "medians of K-Means' groups, no search": [patch.object(_examples, "find_peaks", old_ranking)],

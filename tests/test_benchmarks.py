@@ -52,6 +52,14 @@ def test_without_the_profile_places_do_not_count(benchmark):
     np.testing.assert_allclose(scores.spatial_gain, 0, atol=1e-4)
 
 
+def test_without_a_search_a_rich_cluster_is_a_group_of_k_means(benchmark):
+    ablation = benchmark("ablation")
+    stars = inject_cluster(simulate_field(REGION, 600, seed=1), REGION, SimulatedCluster(80, -3.0, 2.0, 1.1, 4.0))
+    with ablation.applied(ablation.MIXTURE["medians of K-Means' groups, no search"]):
+        fit = ablation.pretrain.solve(ablation.features.observables(stars, REGION))
+    np.testing.assert_allclose(fit.mean, [-3.0, 2.0, 1.1], atol=0.1)
+
+
 def test_some_rows_of_the_tables(benchmark):
     """Each after the one it is compared with; a name that is in no table is refused."""
     ablation = benchmark("ablation")

@@ -88,7 +88,7 @@ def find_peaks(obs, embedding, seed=0, most=8, search=12_000, first="density"):
     ----------
     obs : `~decocc_vo.embedding.features.Observables`
         The stars.
-    embedding : `~decocc_vo.embedding.detection.Embedding`
+    embedding : `~decocc_vo.embedding.embedded.Embedding`
         The same, embedded.
     seed : int
         For the thinning of tables of more than ``search`` stars.
