@@ -5,11 +5,11 @@ From features to groups (`thesis_features`, `kmeans`, `silhouettes`), and from g
 (`pick_group`).
 """
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
+from ._quietly import quietly
 from .columns import stray
 from .exceptions import InputError
 
@@ -85,9 +85,8 @@ def kmeans(x, n_clusters, *, seed, n_init=20):
     if n_clusters > len(x):
         msg = f"'n_clusters' must be at most the number of usable stars ({len(x)}), not {n_clusters}"
         raise InputError(msg)
-    with threadpool_limits(limits=1), warnings.catch_warnings():
-        # Fewer distinct points than groups: the caller sees it in the labels, and says that they collapsed.
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    # Fewer distinct points than groups: the caller sees it in the labels, and says that they collapsed.
+    with threadpool_limits(limits=1), quietly(ConvergenceWarning):
         fit = KMeans(n_clusters, n_init=n_init, random_state=seed).fit(x)
     return fit.labels_, fit.cluster_centers_
 

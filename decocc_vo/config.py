@@ -1,12 +1,13 @@
 """Settings of the site: where services, caches and archives are. Settings of the science are keyword arguments."""
 
-import warnings
+import logging
 from functools import partial
 
 from astropy import config as _config
-from astropy.utils.exceptions import AstropyUserWarning
 
 from .exceptions import InputError
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Conf", "check_settings", "conf"]
 
@@ -55,4 +56,4 @@ def check_settings():
             msg = f"'decocc_vo.cfg' in {_config.get_config_dir()} cannot be used: {what}"
             raise InputError(msg) from None
     for name in set(_config.get_config("decocc_vo")) - set(conf):
-        warnings.warn(f"'decocc_vo.cfg' has {name!r}, which is no setting", AstropyUserWarning, stacklevel=2)
+        log.warning("'decocc_vo.cfg' has %r, which is no setting", name)

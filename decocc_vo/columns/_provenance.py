@@ -7,15 +7,16 @@ mistaken for one of these is quoted as JSON, so that reading is exact.
 """
 
 import json
+import logging
 import re
-import warnings
 from urllib.parse import quote, unquote
 
 import numpy as np
 from astropy.io.misc import yaml
-from astropy.utils.exceptions import AstropyUserWarning
 
 # Outside XML's attribute values, where line ends do not survive either.
+log = logging.getLogger(__name__)
+
 _NOT_XML = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _YAML = "---"
 
@@ -99,7 +100,7 @@ def flatten(meta, ascii_only=False, prefix=""):
         try:
             text = encode(value, ascii_only)
         except TypeError as error:
-            warnings.warn(f"meta {name!r}: {error}; its str() is kept instead", AstropyUserWarning, stacklevel=2)
+            log.warning("meta %r: %s; its str() is kept instead", name, error)
             text = encode(str(value), ascii_only)
         pairs.append((name, text))
     return pairs

@@ -1,10 +1,9 @@
 """From a table of stars to the numbers the methods work on: motions, parallaxes, covariances, tangent plane."""
 
-import warnings
+import logging
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.utils.exceptions import AstropyUserWarning
 
 from ..columns import (
     astrometry,
@@ -16,6 +15,8 @@ from ..columns import (
     standard_errors,
     values_or_nan,
 )
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Observables", "arcsinh_features", "observables", "straightened"]
 
@@ -67,11 +68,10 @@ def _covariance(stars):
     unknown = ~np.isfinite(sigma)
     if np.any(unknown):
         how_many = "all" if unknown.any(axis=1).all() else "some"
-        warnings.warn(
-            f"{how_many} stars have neither errors nor a magnitude: the errors of a G = 18 star of Gaia EDR3 are "
-            "assumed for them; add the columns pmra_error, pmdec_error, parallax_error",
-            AstropyUserWarning,
-            stacklevel=2,
+        log.warning(
+            "%s stars have neither errors nor a magnitude: the errors of a G = 18 star of Gaia EDR3 are assumed for "
+            "them; add the columns pmra_error, pmdec_error, parallax_error",
+            how_many,
         )
         sigma = np.where(unknown, expected_errors(np.array([18.0])), sigma)
     return correlations(stars) * sigma[:, :, None] * sigma[:, None, :]

@@ -1,12 +1,10 @@
 """A method's findings become a `Membership`: the user's own rows and columns, and what was found beside them."""
 
 import logging
-import warnings
 from dataclasses import replace
 
 import numpy as np
 from astropy.table import Column, MaskedColumn, Table
-from astropy.utils.exceptions import AstropyUserWarning
 
 from .. import __version__
 from ..columns import (
@@ -106,8 +104,7 @@ def assemble(
     result = make_room(table)
     for name, kept in zip(table.colnames, result.colnames, strict=True):
         if name != kept:
-            told = f"'table' has a column {name!r} of its own, which comes back as {kept!r}"
-            warnings.warn(told, AstropyUserWarning, stacklevel=3)
+            log.warning("'table' has a column %r of its own, which comes back as %r", name, kept)
     for name, values in added.items():
         values = np.ma.masked_array(np.zeros(n, np.float32), mask=True) if values is None else values
         result[name] = MaskedColumn(values, name=name)

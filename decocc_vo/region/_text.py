@@ -1,12 +1,12 @@
 """Positions and angles as people write them."""
 
 import re
-import warnings
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import Angle, IllegalHourWarning, IllegalMinuteWarning, IllegalSecondWarning, SkyCoord
 
+from .._quietly import quietly
 from ..exceptions import InputError
 
 __all__ = ["parse_position", "parse_radius"]
@@ -44,10 +44,8 @@ def _angle(words, unit):
         marked = [not word.rstrip(".")[-1:].isdecimal() for word in words]
         if marked[-1] and not all(marked):
             raise ValueError from None  # of "05 35 17.3s" astropy takes all for seconds
-        with warnings.catch_warnings():
-            # 24h00m00s and 59m60s, as rounding writes them, are on the sky.
-            for category in (IllegalHourWarning, IllegalMinuteWarning, IllegalSecondWarning):
-                warnings.simplefilter("ignore", category)
+        # 24h00m00s and 59m60s, as rounding writes them, are on the sky.
+        with quietly(IllegalHourWarning, IllegalMinuteWarning, IllegalSecondWarning):
             return Angle(" ".join(words), unit)
 
 

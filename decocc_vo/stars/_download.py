@@ -4,12 +4,10 @@ import contextlib
 import hashlib
 import json
 import logging
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from astropy.utils.exceptions import AstropyUserWarning
 
 from ..columns import COLUMNS, conform, describe
 from ..exceptions import InputError, ServiceError
@@ -182,8 +180,9 @@ class Fetch:
             table, overflow = self._run(part, piece, limit, path)
             if self.maxrec is not None:
                 if overflow:
-                    msg = f"'maxrec' = {self.maxrec}: the region has more stars than the {len(table)} that came"
-                    warnings.warn(msg, AstropyUserWarning, stacklevel=5)
+                    log.warning(
+                        "'maxrec' = %d: the region has more stars than the %d that came", self.maxrec, len(table)
+                    )
                 part["rows"] = len(table)
                 break
             if overflow:

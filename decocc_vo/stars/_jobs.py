@@ -3,13 +3,13 @@
 import contextlib
 import logging
 import time
-import warnings
 from urllib.parse import urljoin, urlparse
 
 import requests
 from astropy.io import votable
 from pyvo.dal import AsyncTAPJob
 
+from .._quietly import quietly
 from ..exceptions import ServiceError
 from ._folder import disk
 from ._http import OutOfTimeError, reason, status
@@ -262,8 +262,7 @@ def read_result(path):
         If it is an error document.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", votable.exceptions.VOWarning)
+        with quietly(votable.exceptions.VOWarning):
             document = votable.parse(path, verify="ignore")
     except Exception as error:  # the parser raises whatever the damage leads to
         msg = f"the result is no complete VOTable ({' '.join(str(error).split())[:200] or type(error).__name__})"

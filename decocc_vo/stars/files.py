@@ -3,12 +3,12 @@
 import codecs
 import gzip
 import logging
-import warnings
 from pathlib import Path
 
 import astropy.units as u
 from astropy.table import Table
 
+from .._quietly import listening
 from ..columns import (
     ASTROMETRY,
     COLUMNS,
@@ -100,8 +100,7 @@ def read_stars(path, columns=None, release=None):
         form = content
     try:
         # Readers warn of units they do not know and of sloppy headers: that is no news to act on, damage is.
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with listening() as caught:
             stars = _READERS[form](path)
     except DecoccError:
         raise
