@@ -293,7 +293,7 @@ def pick_group(labels, pmra, pmdec, parallax, xi, eta, radius):
     return GroupPick(
         best,
         evidence,
-        f"Group {best} is the cluster: of {len(evidence)} groups it has the most evidence, {sky[best]:.1f} nats from "
+        f"Group {best} is the cluster: of {len(evidence)} it has the most evidence, {sky[best]:.1f} nats from "
         f"its concentration on the sky and {core[best]:.1f} from its dense core in proper motion and parallax."
         + (f" It holds {100 * share:.1f} % of all stars, and most of the field with it." if share > _MOST else ""),
     )

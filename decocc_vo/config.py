@@ -2,14 +2,15 @@
 
 import logging
 from functools import partial
+from pathlib import Path
 
 from astropy import config as _config
 
-from .exceptions import InputError
+from .exceptions import InputError, ServiceError
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Conf", "check_settings", "conf"]
+__all__ = ["Conf", "cache_folder", "check_settings", "conf"]
 
 # Settings stand in the file without a section's name, as if they were defined in the package itself.
 _Item = partial(_config.ConfigItem, module="decocc_vo")
@@ -57,3 +58,22 @@ def check_settings():
             raise InputError(msg) from None
     for name in set(_config.get_config("decocc_vo")) - set(conf):
         log.warning("'decocc_vo.cfg' has %r, which is no setting", name)
+
+
+def cache_folder():
+    """
+    Folder in which what was fetched is kept, made if need be.
+
+    Raises
+    ------
+    ServiceError
+        If there is no place for it.
+    """
+    try:
+        return Path(_config.get_cache_dir("decocc_vo"))
+    except OSError as error:
+        msg = (
+            f"the folder of what was fetched cannot be made: {error}; set HOME, or XDG_CACHE_HOME to a folder that is "
+            "there, or name an archive"
+        )
+        raise ServiceError(msg) from None

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ._checks import check_integer, check_seed
 from .columns import astrometry, floats, parallax_zero_point, requires
 from .embedding.candidates import FIRST
 from .exceptions import InputError
-from .membership import Candidate, assemble, check_integer, check_seed
+from .membership import Candidate, assemble
 from .region import usable_stars
 
 __all__ = ["DECOCC", "ThesisDECOCC"]

@@ -6,7 +6,7 @@ field star of the same magnitude, so that a field keeps the properties of its su
 """
 
 from dataclasses import dataclass, fields
-from numbers import Integral, Real
+from numbers import Real
 
 import astropy.units as u
 import numpy as np
@@ -18,6 +18,7 @@ from astropy.coordinates import (
 )
 from astropy.table import Table, vstack
 
+from ._checks import check_integer, check_seed
 from .columns import (
     AU_YR,
     SIMULATED,
@@ -105,11 +106,9 @@ class SimulatedCluster:
             if item.type is not str and not (isinstance(value, Real) and np.isfinite(value)):
                 msg = f"'{item.name}' must be a number, not {value!r}"
                 raise InputError(msg)
-        if not isinstance(self.n_members, Integral):
-            msg = f"'n_members' must be an integer, not {self.n_members!r}"
-            raise InputError(msg)
-        if self.n_members < 1 or self.parallax <= 0 or self.radius <= 0 or not 0 < self.axis_ratio <= 1:
-            msg = "'n_members', 'parallax' and 'radius' must be positive, 'axis_ratio' between 0 and 1"
+        check_integer("n_members", self.n_members, 1)
+        if self.parallax <= 0 or self.radius <= 0 or not 0 < self.axis_ratio <= 1:
+            msg = "'parallax' and 'radius' must be positive, 'axis_ratio' between 0 and 1"
             raise InputError(msg)
         for name in ("binaries", "giants", "outliers"):
             if not 0 <= getattr(self, name) <= 1:
@@ -226,6 +225,7 @@ def inject_cluster(field, region, cluster, seed=0, inside=None):
         msg = f"'cluster' must be a SimulatedCluster, not {type(cluster).__name__}"
         raise InputError(msg)
     _check_region(region)
+    check_seed(seed)
     rng = np.random.default_rng(seed)
     field = conform(field)
     region.check_stars(field["ra"], field["dec"])
@@ -348,6 +348,7 @@ def shuffle_positions(stars, seed=0):
     (True, False)
     """
     shuffled = Table(stars, copy=True)
+    check_seed(seed)
     order, names = np.random.default_rng(seed).permutation(len(stars)), registry_names(stars)
     if not {"ra", "dec"} <= set(names):
         msg = "'stars' must have ra and dec; rename the columns that are meant"
@@ -401,9 +402,8 @@ def simulate_field(region, n_stars, seed=0, limits=(8.0, 18.0)):
     if not bright < faint:
         msg = f"'limits' must be a bright and a faint magnitude, not {limits!r}"
         raise InputError(msg)
-    if not isinstance(n_stars, Integral) or n_stars < 1:
-        msg = f"'n_stars' must be a positive integer, not {n_stars!r}"
-        raise InputError(msg)
+    check_integer("n_stars", n_stars, 1)
+    check_seed(seed)
     rng = np.random.default_rng(seed)
     radius = 60 * np.degrees(np.tan(region.radius.to_value("rad"))) * np.sqrt(rng.uniform(0, 1, n_stars))
     angle = rng.uniform(0, 2 * np.pi, n_stars)

@@ -155,7 +155,7 @@ def test_a_moc_becomes_ranges_of_source_id():
 
 @pytest.mark.parametrize("region", ["56 24", SkyCoord("56.6d +24.1d"), None])
 def test_what_is_no_region_is_refused(region):
-    with pytest.raises(InputError, match="'region' must be a circle"):
+    with pytest.raises(InputError, match="'region' must be a ClusterRegion, or a circle"):
         adql.area(region)
 
 

@@ -25,6 +25,7 @@ from decocc_vo import ClusterRegion, InputError, ServiceError, read_stars
 from decocc_vo.cli import METHODS, PRESETS, _interrupt, _live, _run, main, make_method
 from decocc_vo.cli._main import make_parser
 from decocc_vo.cli._show import as_text
+from decocc_vo.cli._sources import _bare_name
 from decocc_vo.columns import conform, get_release, usable_rows
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
 from decocc_vo.votable import read_table, write_table
@@ -653,3 +654,11 @@ def test_a_link_to_where_nothing_can_be_written_is_told_before_the_fit(planted, 
     (tmp_path / "link.vot").symlink_to(tmp_path / "none" / "a.vot")
     assert main(["run", "--stars", str(planted), "--output", str(tmp_path / "link.vot"), "--method", "kmeans"]) == 3
     assert "none' is no folder; make it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("ra115.4_dec-14.8.fits", "ra115.4_dec-14.8"), ("gaia.ngc2437.csv.gz", "gaia.ngc2437"), ("M67.VOT", "M67")],
+)
+def test_a_files_name_is_the_clusters_but_for_its_ending(file, name):
+    assert _bare_name(file) == name

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from decocc_vo.config import Conf, check_settings, conf
+from decocc_vo.config import Conf, cache_folder, check_settings, conf
+from decocc_vo.exceptions import ServiceError
 
 
 @pytest.fixture
@@ -58,3 +60,9 @@ def test_every_setting_is_described():
     assert {name for name in conf} == {name for name in vars(Conf) if name in conf}
     assert all(item.description for item in conf.values())
     check_settings()
+
+
+def test_no_place_for_what_is_fetched_is_told(monkeypatch):
+    monkeypatch.setattr("astropy.config.get_cache_dir", lambda _: Path("/proc/none").mkdir(parents=True))
+    with pytest.raises(ServiceError, match="set HOME, or XDG_CACHE_HOME to a folder that is there"):
+        cache_folder()

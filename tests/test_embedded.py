@@ -91,3 +91,12 @@ def test_groups_of_another_seed_are_others_of_the_same_stars(stars):
     np.testing.assert_array_equal(other.z, embedding.z)
     assert np.any(other.groups[1] != embedding.groups[1])
     np.testing.assert_array_equal(other.groups[1], embedding.regrouped(5).groups[1])
+
+
+def test_few_stars_of_a_whole_field_are_no_cut(stars):
+    """Of few the last is not far out: how far it has to be depends on their number."""
+    draws = [np.random.default_rng(seed).permutation(len(stars))[:40] for seed in range(20)]
+    assert sum(embed(stars[rows]).cut for rows in draws) <= 1
+    motions = np.stack([np.asarray(stars[name], float) for name in ("pmra", "pmdec")], axis=1)
+    middle = np.argsort(np.abs(motions - np.median(motions, axis=0)).max(axis=1))[:40]
+    assert embed(stars[middle]).cut

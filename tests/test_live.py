@@ -691,3 +691,10 @@ def test_the_distance_in_sigma_is_in_the_axes_of_the_cluster():
     entry.membership = SimpleNamespace(table=stars, summary=Table(rows=[row]))
     sigma = [star_numbers(entry, n)["sigma"] for n in range(12)]
     assert max(abs(value) for numbers in sigma for value in numbers.values()) < 0.1
+
+
+def test_settings_are_checked_at_once():
+    with pytest.raises(InputError, match="'client' must be the name of one program"):
+        LiveSession(QuickFit(), client=["topcat"])
+    with pytest.raises(InputError, match="'columns' maps 'x', which is no registry name"):
+        LiveSession(QuickFit(), columns={"x": "y"})

@@ -1,5 +1,7 @@
 """The result: the characterisation of groups whose truth is known, and what every method's answer looks like."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table, vstack
 from numpy.testing import assert_allclose, assert_array_equal
 
-from decocc_vo import ClusterRegion, InputError
+from decocc_vo import RELEASES, ClusterRegion, InputError
 from decocc_vo.columns import COLUMNS, conform, expected_errors, requires, usable_rows
 from decocc_vo.membership import Candidate, assemble, characterise, with_rows_outside
 from decocc_vo.votable import read_table, write_table
@@ -497,3 +499,19 @@ def test_many_stars_are_as_few(monkeypatch):
     row = characterised(table)
     for name in ("pmra", "pmra_error", "pmra_dispersion", "parallax", "parallax_error"):
         assert row[name] == pytest.approx(plain[name], rel=1e-3)
+
+
+def test_a_result_is_itself_and_can_be_shown_before_it_knows_how_it_ended():
+    one, other = (assembled(draw(20, seed=12), np.ones(20)) for _ in range(2))
+    assert one == one
+    assert one != other
+    assert len({one, other}) == 2
+    assert repr(replace(one, diagnostics={})) == "<Membership of 20 stars: >"
+
+
+def test_the_citation_of_a_release_that_is_said_comes_with_the_result():
+    stars = draw(20, seed=12)
+    stars.meta["release"] = "Gaia DR3"
+    assert assembled(stars, np.ones(20)).table.meta["citation"] == RELEASES["gaia_dr3"].citation
+    stars.meta["citation"] = "Me 2026"
+    assert assembled(stars, np.ones(20)).table.meta["citation"] == "Me 2026"

@@ -160,3 +160,14 @@ def test_started_from_stars_of_one_that_one_is_the_cluster(planted, number):
     stars, truth = planted
     found = search_clusters(stars, REGION, np.zeros(len(stars)), start=(truth == number).astype(float))
     assert f1(found.group == 0, truth == number) > 0.9
+
+
+def test_a_globular_whose_errors_exceed_its_motions_is_one():
+    """50 kpc away two halves are apart by the dispersion that clusters have, and not by the stars' errors."""
+    globular = SimulatedCluster(2000, pmra=-0.16, pmdec=0.12, parallax=0.02, radius=0.48, dispersion=8.0)
+    region = ClusterRegion(SkyCoord(120, -30, unit="deg"), 20 * u.arcmin)
+    stars = inject_cluster(simulate_field(region, 3000, seed=4, limits=(10, 20)), region, globular, seed=4)
+    stars = stars[canonical_order(stars)]
+    found = search_clusters(stars, region, np.zeros(len(stars)))
+    assert [candidate.accepted for candidate in found.candidates] == [True]
+    assert f1(found.group == 0, stars["is_member"] == 1) > 0.97

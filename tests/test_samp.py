@@ -405,6 +405,9 @@ def test_the_overlay_draws_each_member_once(result):
     assert not any(line.startswith("get") for line in overlay_script(result.table, region, image=None).splitlines())
     with pytest.raises(InputError, match="'name'"):
         overlay_script(result.table, region, name='a" ; quit')
+    with pytest.raises(InputError, match="'size' must be an angle with its unit"):
+        overlay_script(result.table, region, size=20)
+    assert overlay_script(result) == overlay_script(result.table)
 
 
 def test_a_script_reaches_aladin_in_pieces(hub, monkeypatch):
@@ -496,3 +499,8 @@ def test_the_headers_of_a_fits_table_state_its_release(tmp_path):
     fits.PrimaryHDU().writeto(tmp_path / "none.fits")
     with pytest.raises(ServiceError, match="no extension of the file is a table"):
         fetch_table((tmp_path / "none.fits").as_uri(), "table.load.fits")
+
+
+def test_a_table_has_the_name_of_its_region(result):
+    assert sending._default_name(result.table) == "Praesepe"
+    assert sending._default_name(Table({"a": [1]})) == "DECOCC members"

@@ -329,7 +329,7 @@ def near_a_star(field, number, width):
 
 
 def test_a_table_that_was_cut_around_nothing_holds_no_cluster(monkeypatch):
-    cut = near_a_star(simulate_field(REGION, 4000, seed=7), 600, 1.5)
+    cut = near_a_star(simulate_field(REGION, 4000, seed=7), 400, 1.0)
     assert not any(c.accepted for c in search(cut).candidates)
     monkeypatch.setattr(detection, "_CROWDED", 1.0)  # without it the field keeps a hole, and a group fills it
     assert search(cut).candidates[0].accepted
@@ -399,3 +399,12 @@ def test_no_cluster_in_a_large_table(large):
     found = search(stars[~truth])
     assert not any(c.accepted for c in found.candidates)
     assert all(c.probability.shape == (np.sum(~truth),) for c in found.candidates)
+
+
+def test_eight_stars_are_enough():
+    """Their probabilities add to a little less than eight."""
+    stars, truth = plant(simulate_field(REGION, 200, seed=5), replace(CENTRAL, n_members=8, radius=1.5, binaries=0.0))
+    found = search(stars)
+    assert found.candidates[0].accepted
+    assert 7.5 <= found.candidates[0].probability.sum() < 8.5
+    assert f1(found.group == 0, truth == 0) > 0.9

@@ -299,11 +299,17 @@ def test_offsets_to_the_sky_and_back(ra, dec, offsets):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"n": 0}, {"parallax": 0.0}, {"parallax": -1.0}, {"radius": 0.0}, {"axis_ratio": 0.0}, {"axis_ratio": 1.1}],
+    [{"parallax": 0.0}, {"parallax": -1.0}, {"radius": 0.0}, {"axis_ratio": 0.0}, {"axis_ratio": 1.1}],
 )
 def test_impossible_clusters_are_refused(wrong):
-    with pytest.raises(InputError, match="'n_members', 'parallax' and 'radius' must be positive"):
+    with pytest.raises(InputError, match="'parallax' and 'radius' must be positive"):
         cluster(**wrong)
+
+
+@pytest.mark.parametrize("number", [0, -3, True, 10.5])
+def test_members_are_counted(number):
+    with pytest.raises(InputError, match="'n_members' must be an integer of 1 or more"):
+        cluster(n=number)
 
 
 @pytest.mark.parametrize(
@@ -380,7 +386,7 @@ def test_a_star_on_the_other_side_of_the_sky_is_no_footprint(field):
 def test_what_is_no_cluster_or_no_number_is_refused(field):
     with pytest.raises(InputError, match="'cluster' must be a SimulatedCluster"):
         inject_cluster(field, REGION, "a cluster")
-    with pytest.raises(InputError, match="'n_stars' must be a positive integer"):
+    with pytest.raises(InputError, match="'n_stars' must be an integer of 1 or more"):
         simulate_field(REGION, 0)
 
 
@@ -396,3 +402,15 @@ def test_what_has_no_place_is_refused(field):
             call()
     with pytest.raises(InputError, match="'stars' must have ra and dec"):
         shuffle_positions(field["pmra", "pmdec"])
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, None])
+def test_a_seed_that_is_none_is_named(seed):
+    field = simulate_field(REGION, 30)
+    for call in (
+        lambda: simulate_field(REGION, 30, seed=seed),
+        lambda: shuffle_positions(field, seed),
+        lambda: inject_cluster(field, REGION, SimulatedCluster(10, 0.0, 0.0, 1.0, 4.0), seed),
+    ):
+        with pytest.raises(InputError, match="'seed' must be an integer"):
+            call()

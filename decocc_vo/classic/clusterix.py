@@ -150,9 +150,10 @@ class Clusterix:
             sentence = f"There is a cluster: {said}."
         else:
             needed = np.sqrt(2 * _groups.EVIDENCE)
+            which = "an" if self.inner_radius is None else "another"
             sentence = (
-                f"There is no cluster in the proper motions: {said}, and {needed:.1f} are needed. Give 'inner_radius', "
-                "try a region about twice the cluster's size, or the default method."
+                f"There is no cluster in the proper motions: {said}, and {needed:.1f} are needed. Give {which} "
+                "'inner_radius', try a region about twice the cluster's size, or the default method."
             )
         return field.membership(
             "clusterix",

@@ -6,8 +6,8 @@ from numbers import Real
 import numpy as np
 
 from .. import _groups
+from .._checks import check_integer, check_seed
 from ..exceptions import InputError
-from ..membership import check_integer, check_seed
 from ._field import Field
 
 __all__ = ["DensityClassifier", "dbscan_epsilon"]

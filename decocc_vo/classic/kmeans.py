@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import _groups
-from ..membership import check_integer, check_seed
+from .._checks import check_integer, check_seed
 from ._field import Field
 
 __all__ = ["KMeansClassifier"]

@@ -73,7 +73,11 @@ def add_arguments(parser):
         metavar="DIR",
         help="write the figures there, as PNG and PDF of fixed names: a folder for each cluster",
     )
-    out.add_argument("--report", metavar="FILE.html", help="write one page with the summary, the figures and the table")
+    out.add_argument(
+        "--report",
+        metavar="FILE.html",
+        help="write one page with summary, figures and table, of over 20 000 stars those that may be members",
+    )
     out.add_argument("--send", metavar="PROGRAM", help="send the table by SAMP: topcat, aladin or all")
     out.add_argument("--hub", action="store_true", help="start a SAMP hub where none runs")
     out.add_argument("--format", choices=("text", "json"), default="text", help="of what is printed (default: text)")

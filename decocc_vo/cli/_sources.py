@@ -38,7 +38,8 @@ def add_service_arguments(group):
     group.add_argument(
         "--survey",
         metavar="NAME",
-        help="hipparcos2 (needs no network), gaia_dr2, gaia_edr3, gaia_dr3 or gaia_dr4; the site's default is gaia_dr3",
+        help="hipparcos2 (needs no network), gaia_dr2, gaia_edr3, gaia_dr3, or gaia_dr4 once it is "
+        "open; the site's default is gaia_dr3",
     )
     group.add_argument(
         "--archive",
@@ -47,7 +48,10 @@ def add_service_arguments(group):
     )
     group.add_argument("--url", help="TAP service: esa, aip, gavo, vizier, or its URL")
     group.add_argument(
-        "--where", metavar="ADQL", action="append", help="condition on the stars, such as 'phot_g_mean_mag < 18'"
+        "--where",
+        metavar="ADQL",
+        action="append",
+        help="condition on the stars, such as 'phot_g_mean_mag < 18'; of several all have to hold",
     )
     group.add_argument("--offline", action="store_true", help="open no connection: the archive has the stars, or not")
     group.add_argument("--show-query", action="store_true", help="print the ADQL query and stop")
@@ -198,6 +202,14 @@ def find_stars(options):
     return stars, region, None
 
 
+def _bare_name(name):
+    """A file's name without its ending; other dots are those of a position, as in ``ra115.4_dec-14.8.fits``."""
+    from ..stars.files import ENDINGS
+
+    name = name.removesuffix(".gz")
+    return next((name[: -len(end)] for end in ENDINGS if name.lower().endswith(end)), name)
+
+
 def _stars_of_file(options):
     from ..columns import conform, usable_rows
     from ..region import ClusterRegion
@@ -210,7 +222,7 @@ def _stars_of_file(options):
             raise InputError(msg)
     _check_target(options)
     stars = read_stars(options.stars, options.columns, options.release)
-    name = options.target or Path(options.stars).name.partition(".")[0]
+    name = options.target or _bare_name(Path(options.stars).name)
     known = conform(stars)
     usable = known[usable_rows(known)]
     if len(usable) < 3:  # no footprint; the method says how many it needs

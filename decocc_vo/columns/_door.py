@@ -266,7 +266,7 @@ def conform(table, columns=None):
     plain = _plain_table(table)
     if plain is None:
         kind = type(table).__name__
-        made = "; make one with Table.from_pandas" if kind == "DataFrame" else ""
+        made = "; make one with " + _MADE[kind] if kind in _MADE else ""
         msg = f"'table' must be an astropy Table of stars, not {kind}{made}"
         raise InputError(msg)
     found = _find_names(table, columns or {})
@@ -299,6 +299,15 @@ def conform(table, columns=None):
             msg = f"'{found[name]}' leaves {low:g} to {high:g} deg; is it in another unit?"
             raise InputError(msg)
     return stars
+
+
+_MADE = {
+    "DataFrame": "Table.from_pandas",
+    "ndarray": "Table",
+    "str": "decocc_vo.read_stars",
+    "PosixPath": "decocc_vo.read_stars",
+    "WindowsPath": "decocc_vo.read_stars",
+}
 
 
 def _plain_table(table):

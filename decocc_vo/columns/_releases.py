@@ -31,7 +31,7 @@ _EDR3 = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Release:
     """
     One catalogue release.
@@ -69,6 +69,10 @@ class Release:
     services: MappingProxyType
     citation: str
     unknown: str = ""
+
+    def __reduce__(self):
+        """Pickled by its key: there is one of each."""
+        return _by_key, (self.key,)
 
 
 RELEASES = MappingProxyType(
@@ -153,6 +157,10 @@ RELEASES = MappingProxyType(
     }
 )
 """Releases by key; the only place where their tables and epochs are written."""
+
+
+def _by_key(key):
+    return RELEASES[key]
 
 
 def get_release(key, argument="survey"):

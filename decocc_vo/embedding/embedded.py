@@ -15,7 +15,9 @@ _COMPONENTS = 8  # Gaussians of the field
 _GROUPED = 8_000  # stars at most that are grouped by K-Means
 _STARTS = 20_000  # stars in all starts of K-Means together: a small table needs many for the best of them not to vary
 _AWAY = 4.0  # sigma: stars that the field may start from are this far from the candidate
-_REACH = 7.0  # sigma: where motions end nearer to their middle a table was cut; those of 62 fields reach 16 and more
+# Sigma: where motions end nearer to their middle a table was cut. Those of 62 fields reach 16 and more; of few stars
+# the last is not as far out: of 20 times so many of each field's, of 30 to 300, one in a hundred ends nearer.
+_REACH, _REACH_OF_30 = 7.0, 3.0
 
 
 def intrinsic_dispersion(parallax):
@@ -77,7 +79,8 @@ class Embedding:
     def cut(self):
         """Whether the motions end near their middle: those of all stars of a field have long tails."""
         sigma = np.sqrt(self.scale**2 + np.einsum("nii->ni", self.cov))
-        return bool(np.max(np.abs((self.x - self.centre) / sigma)[:, :2]) < _REACH)
+        reach = min(_REACH, _REACH_OF_30 * (len(self.x) / 30) ** 0.55)
+        return bool(np.max(np.abs((self.x - self.centre) / sigma)[:, :2]) < reach)
 
     def slope(self, place):
         """Derivative of the embedding at a place, shape (3,)."""

@@ -212,7 +212,7 @@ def _fault(fit, threshold):
     if significance(fit) < threshold:
         return f"a significance of {significance(fit):.1f}, under the threshold of {threshold:g}"
     told = f"a significance of {significance(fit):.1f}, but"
-    if _members(fit) < _FEWEST:
+    if _members(fit) < _FEWEST - 0.5:
         return f"{told} fewer than {_FEWEST} stars"
     parallax, precision = fit.mean[2], fit.weight * fit.probability / fit.embedding.cov[fit.rows, 2, 2]
     if parallax + _NO_DISTANCE + 3 / np.sqrt(precision.sum()) < 0:

@@ -2,7 +2,6 @@
 
 from ._assembly import assemble, make_room, with_rows_outside
 from ._result import MEMBER, Candidate, Membership
-from ._settings import check_integer, check_seed
 from ._summary import characterise, summary_table
 
 __all__ = [
@@ -11,8 +10,6 @@ __all__ = [
     "Membership",
     "assemble",
     "characterise",
-    "check_integer",
-    "check_seed",
     "make_room",
     "summary_table",
     "with_rows_outside",

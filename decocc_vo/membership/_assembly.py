@@ -110,8 +110,10 @@ def assemble(
         result[name] = MaskedColumn(values, name=name)
         describe(result[name])
 
-    release = release_name(stars)
-    if stated_release(stars) is None and release != SIMULATED:
+    release, known = release_name(stars), stated_release(stars)
+    if known is not None:
+        result.meta.setdefault("citation", known.citation)
+    elif release != SIMULATED:
         log.warning(
             "%s: no zero point is taken off their parallaxes, and the distance may be wrong; set "
             "table.meta['release'] to 'Gaia DR3', or what it is (--release)",

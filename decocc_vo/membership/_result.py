@@ -29,7 +29,7 @@ class Candidate:
     accepted: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tables are not compared: a result is itself
 class Membership:
     """
     What a method found.
@@ -67,7 +67,7 @@ class Membership:
     @property
     def stop_reason(self):
         """The sentence that says how the fit ended."""
-        return self.diagnostics["stop_reason"]
+        return self.diagnostics.get("stop_reason", "")
 
     @property
     def members(self):

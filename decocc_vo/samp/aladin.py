@@ -23,7 +23,7 @@ def overlay_script(table, region=None, *, members=None, color="red", size="10arc
 
     Parameters
     ----------
-    table : `~astropy.table.Table`
+    table : `~astropy.table.Table` or `~decocc_vo.membership.Membership`
         Stars with ``ra`` and ``dec``, in degrees where they have no unit, or the result of a fit.
     region : `~decocc_vo.ClusterRegion`, optional
         What the view shows; by default the footprint of the table.
@@ -46,7 +46,7 @@ def overlay_script(table, region=None, *, members=None, color="red", size="10arc
     Raises
     ------
     InputError
-        If the table has no positions, or ``name`` has quotes or line ends.
+        If the table has no positions, ``size`` is no angle, or ``name`` has quotes or line ends.
 
     Examples
     --------
@@ -61,6 +61,7 @@ def overlay_script(table, region=None, *, members=None, color="red", size="10arc
     draw mode(radec)
     draw circle(56.7000000,+24.1000000,10.0arcsec)
     """
+    import astropy.units as u
     from astropy.coordinates import Angle
     from astropy.table import Table
 
@@ -69,6 +70,12 @@ def overlay_script(table, region=None, *, members=None, color="red", size="10arc
     if '"' in name or "\n" in name:
         msg = "'name' must be text without quotes or line ends"
         raise InputError(msg)
+    try:
+        radius = Angle(size).arcsec
+    except (u.UnitsError, ValueError, TypeError):
+        msg = f"'size' must be an angle with its unit, such as '10arcsec', not {size!r}"
+        raise InputError(msg) from None
+    table = getattr(table, "table", table)
     names = registry_names(table)
     if not {"ra", "dec"} <= set(names):
         msg = "'table' has no positions; it needs the columns ra and dec"
@@ -81,7 +88,6 @@ def overlay_script(table, region=None, *, members=None, color="red", size="10arc
         lines.append(f"get hips({image}) {region.ra_deg:.6f} {region.dec_deg:+.6f} {60 * region.radius_deg:.1f}arcmin")
     lines.append(f"zoom {2 * region.radius_deg:.3f}deg")
     lines += [f'draw newtool("{name}")', f'set "{name}" color={color}', "draw mode(radec)"]
-    radius = Angle(size).arcsec
     for ra, dec in zip(place["ra"][rows], place["dec"][rows], strict=True):
         if np.isfinite(ra) and np.isfinite(dec):
             lines.append(f"draw circle({ra:.7f},{dec:+.7f},{radius:.1f}arcsec)")

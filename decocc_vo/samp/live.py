@@ -8,6 +8,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from ..columns import COLUMNS, check_mapping
 from ..exceptions import DecoccError, InputError, ServiceError
 from . import _messages as messages
 from ._inbox import Inbox
@@ -105,6 +106,10 @@ class LiveSession:
         if not callable(fit):
             msg = "'fit' must be callable as fit(table, region, start=None, field_only=None), such as DECOCC().fit"
             raise InputError(msg)
+        if not isinstance(client, str):
+            msg = f"'client' must be the name of one program, or 'all', not {client!r}"
+            raise InputError(msg)
+        check_mapping(columns or {}, COLUMNS)
         self.hub, self.name, self.client, self.columns = bool(hub), name, client, columns
         self.fit = fit if columns is None else partial(fit, columns=columns)
         self.selection = selection

@@ -269,4 +269,5 @@ def _center(table, rows, center):
 
 def _default_name(table):
     region = table.meta.get("decocc", {}).get("region") if isinstance(table.meta.get("decocc"), dict) else None
-    return str(table.meta.get("name") or region or "DECOCC members")
+    name = str(region or "").partition(": ICRS ")[0]
+    return str(table.meta.get("name") or name or "DECOCC members")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..columns import COLUMNS, conform, describe
+from ..config import cache_folder
 from ..exceptions import InputError, ServiceError
 from . import adql
 from ._folder import QueryFolder, disk, forget_old
@@ -34,11 +35,8 @@ class Fetch:
         self.query, self.maxrec, self.part_rows, self.login = query, maxrec, part_rows, login
         self.patience = Patience(deadline, timeout, tries, backoff)
         text = json.dumps([query.service.url, query.text, maxrec, part_rows])
-        if cache is None:
-            from astropy.config.paths import get_cache_dir
-
-            cache = get_cache_dir("decocc_vo")
-        self.folder = QueryFolder(Path(cache) / "tap" / hashlib.sha256(text.encode()).hexdigest()[:24])
+        cache = cache_folder() if cache is None else Path(cache)
+        self.folder = QueryFolder(cache / "tap" / hashlib.sha256(text.encode()).hexdigest()[:24])
         self.progress = progress
         self._bar = None
 

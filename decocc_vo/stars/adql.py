@@ -208,7 +208,8 @@ def area(region, service=None):
         return cone(center.ra.deg, center.dec.deg, region.radius.to_value(u.deg), names)
     if all(hasattr(region, name) for name in ("center", "width", "height")) and "Rectangle" in type(region).__name__:
         return box(region.center, region.width, region.height, getattr(region, "angle", None), names)
-    msg = f"'region' must be a circle, rectangle, polygon or MOC on the sky, not {type(region).__name__}"
+    kind = type(region).__name__
+    msg = f"'region' must be a ClusterRegion, or a circle, rectangle, polygon or MOC on the sky, not {kind}"
     raise InputError(msg)
 
 
@@ -333,7 +334,7 @@ def columns_of(release, service, columns=None):
     there = [name for name in release.columns if service.spelling(name) is not None]
     if columns is None:
         return there
-    columns = list(columns)
+    columns = [columns] if isinstance(columns, str) else list(columns)
     missing = [name for name in columns if name not in there]
     if missing:
         msg = f"'columns' names {', '.join(missing)}, which {release.name} at {service.url} does not have"

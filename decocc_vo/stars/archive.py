@@ -9,12 +9,11 @@ which every star has from its position. (The one in a Gaia source_id comes from 
 import json
 import logging
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 
 from ..columns import COLUMNS, RELEASES, floats, get_release
-from ..config import conf
+from ..config import cache_folder, conf
 from ..exceptions import InputError, ServiceError
 from . import _healpix, adql
 from ._engines import open_engine
@@ -319,9 +318,7 @@ class StarArchive:
 
 
 def _default_path():
-    from astropy.config.paths import get_cache_dir
-
-    return Path(get_cache_dir("decocc_vo")) / "stars.duckdb"
+    return cache_folder() / "stars.duckdb"
 
 
 def _release(release):

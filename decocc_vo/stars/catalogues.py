@@ -14,7 +14,7 @@ import astropy.units as u
 import numpy as np
 from astropy.table import MaskedColumn, Table
 
-from ..config import conf
+from ..config import cache_folder, conf
 from ..exceptions import InputError, ServiceError
 from ..region import ClusterRegion
 from ._arguments import is_url, limits
@@ -65,12 +65,7 @@ def query_table(query, url, *, cache=True, offline=False, deadline=None, timeout
         raise InputError(msg)
     patience = Patience(**limits(deadline, timeout, tries, backoff))
     keep = cache is not None and cache is not False
-    if cache is True or not keep:
-        from astropy.config.paths import get_cache_dir
-
-        folder = Path(get_cache_dir("decocc_vo"))
-    else:
-        folder = Path(cache)
+    folder = cache_folder() if cache is True or not keep else Path(cache)
     name = hashlib.sha256(f"{url}\n{query}".encode()).hexdigest()[:24]
     kept = folder / "catalogues" / f"{name}.vot"
     if keep and (table := _read_kept(kept)) is not None:
@@ -215,7 +210,7 @@ def select_openclust(
         keep &= np.ma.filled(_values(table, "diam", u.arcmin) <= _size(max_diameter, "max_diameter", u.arcmin), False)
     if max_distance is not None:
         keep &= np.ma.filled(_values(table, "distance", u.pc) <= _size(max_distance, "max_distance", u.pc), False)
-    for name in known:
+    for name in [known] if isinstance(known, str) else known:
         if name not in table.colnames:
             msg = f"'known' names {name!r}, which is no column of the list; it has {', '.join(table.colnames)}"
             raise InputError(msg)

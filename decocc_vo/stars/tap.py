@@ -188,7 +188,8 @@ def query_region(
     url : str, optional
         A mirror's key or the URL of a TAP service; see `find_service`.
     archive : `~decocc_vo.stars.archive.StarArchive`, str, or True, optional
-        Archive to look in first, and to keep what comes; True for the default one. Not used with ``maxrec``.
+        Archive to look in first, and to keep what comes; True for that of the settings (``conf.archive_url``), by
+        default none. Not used with ``maxrec``.
     offline : bool, optional
         Never open a connection: the archive has the stars, or the query fails.
     deadline : float, optional
@@ -196,7 +197,8 @@ def query_region(
     timeout : float, optional
         Seconds the service may stay silent within one request; by default ``conf.timeout``.
     tries, backoff : int and float, optional
-        Failures in a row after which to give up, and seconds before the second try, doubled each time.
+        Failures in a row after which to give up, half as many of a service that never answered; and seconds before the
+        second try, doubled each time.
     part_rows : int, optional
         Rows to ask for in one job at most.
     progress : bool, optional
@@ -243,7 +245,8 @@ def query_region(
     else:
         archive = None
     if offline:
-        where_not = "without an archive" if archive is None else f"which {archive.url} does not have"
+        none = "without an archive (archive=True takes that of the settings)"
+        where_not = none if archive is None else f"which {archive.url} does not have"
         msg = f"'offline' forbids to ask {query.service.url} for the stars of {query.release.name}, {where_not}"
         raise ServiceError(msg)
     with Fetch(query, maxrec, part_rows, cache, progress, login, **patience) as fetch:

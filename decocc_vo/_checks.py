@@ -1,8 +1,8 @@
-"""Settings that several methods share, checked once."""
+"""Settings that several rooms share, checked by the same rule."""
 
 import numpy as np
 
-from ..exceptions import InputError
+from .exceptions import InputError
 
 
 def check_seed(seed):
