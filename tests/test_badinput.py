@@ -217,7 +217,7 @@ def test_endings_that_nobody_knows(tmp_path, capsys):
     assert main(["run", "--stars", str(tmp_path / "stars.doc")]) == 2
     assert_complaint(capsys, "'path' 'stars.doc' has no ending that is known")
     assert main(["run", "M 45", "--survey", "hipparcos2", "--output", str(tmp_path / "members.doc")]) == 2
-    assert_complaint(capsys, "'path' .*members.doc has no ending that is known")
+    assert_complaint(capsys, "'output' .*members.doc has no ending that is known")
 
 
 def test_folders_that_are_not_there(tmp_path, capsys):

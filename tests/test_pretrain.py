@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import astropy.units as u
 import numpy as np
@@ -9,19 +10,21 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import Table, vstack
 
-from decocc_vo import ClusterRegion
+from decocc_vo import ClusterRegion, InputError
 from decocc_vo.columns import parallax_zero_point
 from decocc_vo.embedding.context import FEATURES, NEAR
 from decocc_vo.embedding.features import observables
 from decocc_vo.embedding.head import correct, load_head
 from decocc_vo.pretrain import (
     LISTS,
+    _examples,
     draw_cluster,
     example,
     field_for_simulation,
     load_examples,
     read_truth,
     real_copy,
+    real_example,
     reliability,
     train,
 )
@@ -203,6 +206,14 @@ def test_a_copy_has_fewer_stars_and_members_with_the_same_labels(listed):
     # Every other copy is of a smaller circle.
     extent = np.array([np.hypot(xi[rows], eta[rows]).max() for rows in copies])
     assert 15 < np.sum(extent < 0.97 * np.hypot(xi, eta).max()) < 45
+
+
+def test_a_field_without_a_candidate_is_named(field, monkeypatch):
+    monkeypatch.setattr(_examples, "read_field", lambda *_: (field, REGION))
+    monkeypatch.setattr(_examples, "read_truth", lambda *_: (np.zeros(len(field), int), np.zeros((len(field), 1))))
+    monkeypatch.setattr(_examples, "solve", lambda *_: None)
+    with pytest.raises(InputError, match="'fields' has empty_field, in which no stars move together"):
+        real_example({"name": "empty_field"}, Path(), 0)
 
 
 def test_noise_is_as_large_as_the_errors_say(field):

@@ -36,7 +36,7 @@ def run(options):
     if options.output is not None:
         from ..votable import file_format, write_table
 
-        file_format(options.output)
+        file_format(options.output, "output")
         check_folder(options.output)
     if options.show_query:
         return print_query(options)

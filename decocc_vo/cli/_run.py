@@ -136,7 +136,7 @@ def _check_paths(options):
     if options.output is not None:
         from ..votable import file_format
 
-        file_format(options.output)
+        file_format(options.output, "output")
         check_folder(options.output)
         if options.stars is not None:
             _check_replaced(Path(options.stars).expanduser(), Path(options.output).expanduser())

@@ -33,7 +33,7 @@ def as_text(result, region, stars, encoding="utf-8"):
     facts = result.diagnostics
     if result.found:
         row = result.summary[0]
-        lines = [f"{name}: an open cluster of {row['n_members']} members", "", *_cluster(row, stars, facts)]
+        lines = [f"{name}: an open cluster of {row['n_members']} members", "", *_cluster(row, stars)]
         others = [_candidate(other, row) for other in result.candidates[1 : 1 + _OTHERS]]
         more = len(result.candidates) - 1 - len(others)
         others += [f"and {more} more"] if more > 0 else []
@@ -67,7 +67,7 @@ def _block(label, texts):
     return [_line(label if i == 0 else "", text) for i, text in enumerate(texts)]
 
 
-def _cluster(row, stars, facts):
+def _cluster(row, stars):
     """Lines on the cluster itself."""
     from astropy.coordinates import SkyCoord
 

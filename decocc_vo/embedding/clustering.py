@@ -48,7 +48,7 @@ def student_t_assignment(z, centers, alpha=1.0):
     return jax.nn.softmax(-0.5 * (alpha + 1.0) * jnp.log1p(distance2 / alpha), axis=1)
 
 
-def target_distribution(q, weight=None, *, exponent=1.0, sharpness=2.0):
+def target_distribution(q, weight=None, *, exponent=1.0):
     r"""
     Target of the self-training: the assignment sharpened, and divided by how frequent each group is.
 
@@ -65,8 +65,6 @@ def target_distribution(q, weight=None, *, exponent=1.0, sharpness=2.0):
     exponent : float
         The exponent beta of the frequency: 1 is the published DEC, which pulls the groups to equal sizes; 0 does
         not look at sizes.
-    sharpness : float
-        Power of ``q``.
 
     Returns
     -------
@@ -77,7 +75,7 @@ def target_distribution(q, weight=None, *, exponent=1.0, sharpness=2.0):
         weight = jnp.ones(q.shape[0], q.dtype)
     frequency = jnp.sum(weight[:, None] * q, axis=0)
     tiny = jnp.finfo(q.dtype).tiny
-    logits = sharpness * jnp.log(jnp.maximum(q, tiny)) - exponent * jnp.log(jnp.maximum(frequency, tiny))[None, :]
+    logits = 2.0 * jnp.log(jnp.maximum(q, tiny)) - exponent * jnp.log(jnp.maximum(frequency, tiny))[None, :]
     return jax.lax.stop_gradient(jax.nn.softmax(logits, axis=1))
 
 

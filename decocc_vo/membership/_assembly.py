@@ -114,12 +114,11 @@ def assemble(
     if known is not None:
         result.meta.setdefault("citation", known.citation)
     elif release != SIMULATED:
+        said = f"the stars are from {release!r}, which is not known here"
         log.warning(
             "%s: no zero point is taken off their parallaxes, and the distance may be wrong; set "
             "table.meta['release'] to 'Gaia DR3', or what it is (--release)",
-            "the stars do not say which release they are from"
-            if release == "unknown"
-            else f"the stars are from {release!r}, which is not known here",
+            "the stars do not say which release they are from" if release == "unknown" else said,
         )
     zero_point, taken = np.broadcast_to(np.asarray(zero_point, float), (len(used),)), stars[used]
     rows = [

@@ -164,7 +164,7 @@ def _centre(unit, weight):
         centre = (weight * inward) @ unit
         centre /= np.linalg.norm(centre)
         distance = np.linalg.norm(unit - centre, axis=1)
-        half = _weighted_median(distance, weight)
+        half = np.quantile(distance, 0.5, weights=weight, method="inverted_cdf")
         inward = half**2 / np.maximum(half**2 + distance**2, np.finfo(float).tiny)
         if not inward.any():
             break
@@ -258,14 +258,6 @@ def _errors(stars):
     unknown = ~np.isfinite(errors)
     stand_in = np.where(unknown.all(axis=0), 0.0, expected_errors(np.array([18.0])))
     return np.where(unknown, stand_in, errors)
-
-
-def _weighted_median(x, weight):
-    if not weight.sum() > 0:
-        return np.nan
-    order = np.argsort(x, kind="stable")
-    cumulative = np.cumsum(weight[order])
-    return float(x[order][np.searchsorted(cumulative, cumulative[-1] / 2)])
 
 
 def summary_table(rows):

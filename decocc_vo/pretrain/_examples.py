@@ -12,6 +12,7 @@ from ..embedding.embedded import Embedding
 from ..embedding.evidence import significance
 from ..embedding.features import observables
 from ..embedding.search import fit_candidates
+from ..exceptions import InputError
 from ._fields import read_field, read_truth
 from ._simulations import simulated
 
@@ -112,11 +113,20 @@ def real_example(entry, fields, seed=0):
     example : dict
         As of `example`; ``lab`` and ``y`` are the published labels, 1 member, 0 field, -1 not scored, ``lists`` is what
         `read_truth` says of the stars near the cluster, and ``source_id`` are all stars'.
+
+    Raises
+    ------
+    InputError
+        If there is no candidate in the field.
     """
     stars, region = read_field(entry, fields)
     obs = observables(stars, region, parallax_zero_point(stars))
     label, lists = read_truth(entry, fields, stars)
-    made = _seen(solve(obs, seed), obs, label)
+    fit = solve(obs, seed)
+    if fit is None:
+        msg = f"'fields' has {entry['name']}, in which no stars move together; leave it out of the manifest"
+        raise InputError(msg)
+    made = _seen(fit, obs, label)
     return made | {"lists": lists[made["near"]], "source_id": np.asarray(stars["source_id"])}
 
 

@@ -118,8 +118,8 @@ class StarArchive:
         found = self._look_up(region, release, area, conditions, columns)
         if found is None:
             return None
-        session_rows, names, row = found
-        return _as_table(session_rows, names, release, row, self.url)
+        found_rows, _, row = found
+        return _as_table(found_rows, release, row, self.url)
 
     def add(self, region, stars, release=None, *, where=None):
         """
@@ -377,7 +377,7 @@ def _insert(session, selection, names, arrow):
     )
 
 
-def _as_table(arrow, names, release, row, url):
+def _as_table(arrow, release, row, url):
     from ._arrow import from_arrow
 
     *_, service, query, retrieved = row

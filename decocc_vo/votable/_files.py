@@ -31,15 +31,15 @@ _ENDINGS = {
 _PARQUET_KEY = b"IVOA.VOTable-Parquet.content"
 
 
-def file_format(path):
-    """Which format a file's ending asks for; an InputError where none is known."""
+def file_format(path, argument="path"):
+    """Which format a file's ending asks for; an InputError, which names the caller's argument, where none is known."""
     try:
         suffix = Path(path).suffix.lower()
     except TypeError:
-        msg = f"'path' must be a file's name, not {type(path).__name__}"
+        msg = f"'{argument}' must be a file's name, not {type(path).__name__}"
         raise InputError(msg) from None
     if suffix not in _ENDINGS:
-        msg = f"'path' {os.fspath(path)} has no ending that is known; end it in .vot, .fits, .ecsv or .parquet"
+        msg = f"'{argument}' {os.fspath(path)} has no ending that is known; end it in .vot, .fits, .ecsv or .parquet"
         raise InputError(msg)
     return _ENDINGS[suffix]
 
