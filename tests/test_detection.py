@@ -113,7 +113,8 @@ def test_the_field_alone_is_fitted_where_many_stars_are_as_members_are(planted, 
     distance = np.linalg.norm((obs.x - refined.mean) / [1, 1, 4], axis=1)
     cut = obs.take(np.flatnonzero(distance < 2))
     fit = refine(fit_peak(embed(cut), refined.mean, refined.model.centre, 80.0))
-    monkeypatch.setattr(embedded, "_REACH", 100.0)
+    for limit in ("_REACH", "_REACH_OF_30"):
+        monkeypatch.setattr(embedded, limit, 100.0)
     against = against_field(fit)
     spatial, total = float(fit.scores.spatial_gain.sum()), float(fit.scores.gain.sum())
     assert 0 < against.explained < total - spatial

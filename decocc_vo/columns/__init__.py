@@ -5,20 +5,13 @@ Every column the package reads or writes is described once, in `COLUMNS`, and ev
 `RELEASES`.  `conform` is the door: a table is checked there once against the registry.
 """
 
-from ._door import (
-    canonical_order,
-    check_mapping,
-    conform,
-    degrees,
-    registry_names,
-    requires,
-    unused_name,
-    usable_rows,
-)
+from ._door import conform
 from ._errors import correlations, expected_errors, magnitudes, standard_errors
+from ._names import check_mapping, registry_names, unused_name
 from ._numbers import NO_VALUE, floats, is_number
 from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, RESULTS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
+from ._rows import canonical_order, requires, usable_rows
 from ._sky import AU_YR, astrometry, footprint_radius, stray, turns, unit_vectors
 from ._statements import (
     SIMULATED,
@@ -32,6 +25,7 @@ from ._statements import (
     stated_release,
     votable_statements,
 )
+from ._values import degrees
 from ._zero_point import parallax_zero_point, values_or_nan, zero_point_uncertainty
 
 __all__ = [

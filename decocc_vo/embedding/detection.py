@@ -103,8 +103,16 @@ def _prior(embedding, place, dispersion):
     )
 
 
-def _run(embedding, start, prior, place, dispersion, steps, warm, seed, *, quick=False, draws=None):
+def _fresh(embedding, place, dispersion):
+    """The parts of a model that do not depend on an earlier fit: the cluster's scatter, and the field."""
+    means, covs, weights = embedding.field(place, dispersion)
+    scatter = _prior(embedding, place, dispersion).scatter
+    return {"scatter": scatter, "field_mean": means, "field_scatter": covs, "field_weight": weights}
+
+
+def _run(embedding, start, place, dispersion, *, steps, warm=0, seed=0, quick=False, draws=None):
     """Fit, and score every star; a ``quick`` fit sees fewer of a large table, and scores only those."""
+    prior = _prior(embedding, place, dispersion)
     most = _CANDIDATE_STARS if quick else _FINAL_STARS
     rows, weight = _choose(embedding, place, dispersion, most, seed)
     fitted = _device_stars(embedding, rows, weight if draws is None else weight * draws[rows], bucket(len(rows)))
@@ -148,19 +156,18 @@ def fit_peak(embedding, place, sky, count, seed=0, steps=_CANDIDATE_STEPS):
     fit : Fit
     """
     dispersion = intrinsic_dispersion(place[2])
-    prior = _prior(embedding, place, dispersion)
+    fresh = _fresh(embedding, place, dispersion)
     sky = np.asarray(sky) * min(1.0, 0.5 / (np.hypot(*sky) + 1e-9))
     profile = (1 + np.sum((embedding.sky - sky) ** 2, axis=1) / _START_RADIUS**2) ** -2
     start = Mixture(
-        embedding.forward(place),
-        2.25 * prior.scatter,
-        sky,
-        _START_RADIUS,
-        np.log(np.mean(profile)),
-        np.clip(count / len(embedding.x), 1e-3, 0.6),
-        *embedding.field(place, dispersion),
+        mean=embedding.forward(place),
+        centre=sky,
+        radius=_START_RADIUS,
+        log_norm=np.log(np.mean(profile)),
+        fraction=np.clip(count / len(embedding.x), 1e-3, 0.6),
+        **fresh | {"scatter": 2.25 * fresh["scatter"]},
     )
-    return _run(embedding, start, prior, place, dispersion, steps, _WARM, seed, quick=True)
+    return _run(embedding, start, place, dispersion, steps=steps, warm=_WARM, seed=seed, quick=True)
 
 
 def again(fit, start, steps, seed=0, draws=None):
@@ -184,10 +191,9 @@ def again(fit, start, steps, seed=0, draws=None):
     -------
     fit : Fit
     """
-    prior = _prior(fit.embedding, fit.mean, fit.dispersion)
     if fit.rival is not None:
         draws = fit.free if draws is None else draws * fit.free
-    new = _run(fit.embedding, start, prior, fit.mean, fit.dispersion, steps, 0, seed, draws=draws)
+    new = _run(fit.embedding, start, fit.mean, fit.dispersion, steps=steps, seed=seed, draws=draws)
     return replace(new, perspective=fit.perspective, rival=fit.rival)
 
 
@@ -260,16 +266,9 @@ def _fit_straight(fit, perspective, depth, obs, sky, seed, weight=None):
     embedding = Embedding.of(x, cov, sky, obs.footprint, seed)
     place = np.append(perspective.parallax * perspective.velocity[:2] / AU_YR, perspective.parallax)
     dispersion = np.append(np.full(2, np.hypot(0.8 * perspective.parallax / AU_YR, 0.05)), depth)
-    prior = _prior(embedding, place, dispersion)
-    means, covs, weights = embedding.field(place, dispersion)
-    start = fit.model._replace(
-        mean=embedding.forward(place),
-        scatter=prior.scatter,
-        field_mean=means,
-        field_scatter=covs,
-        field_weight=weights,
-    )
-    new = _run(embedding, start, prior, place, dispersion, _CANDIDATE_STEPS, _WARM // 2, seed, draws=weight)
+    start = fit.model._replace(mean=embedding.forward(place), **_fresh(embedding, place, dispersion))
+    steps = {"steps": _CANDIDATE_STEPS, "warm": _WARM // 2}
+    new = _run(embedding, start, place, dispersion, **steps, seed=seed, draws=weight)
     return replace(new, perspective=perspective)
 
 
@@ -296,8 +295,8 @@ def against_field(fit, seed=0):
     embedding = fit.embedding
     if not embedding.cut or np.mean(embedding.as_of(fit.rows, fit.mean, fit.dispersion)) <= _CROWDED:
         return fit
-    prior, start = _prior(embedding, fit.mean, fit.dispersion), fit.model._replace(log_norm=_OUT_OF_REACH)
-    alone = _run(embedding, start, prior, fit.mean, fit.dispersion, _ALONE_STEPS, _ALONE_STEPS, seed, draws=fit.free)
+    start, steps = fit.model._replace(log_norm=_OUT_OF_REACH), {"steps": _ALONE_STEPS, "warm": _ALONE_STEPS}
+    alone = _run(embedding, start, fit.mean, fit.dispersion, **steps, seed=seed, draws=fit.free)
     gained = fit.free @ (alone.scores.log_field - fit.scores.log_field)
     return replace(fit, explained=max(float(gained), 0.0))
 
@@ -321,10 +320,8 @@ def anew(fit, seed, number):
     """
     other = int(np.random.SeedSequence([seed, 78, number]).generate_state(1)[0])
     embedding = fit.embedding.regrouped(other)
-    means, covs, weights = embedding.field(fit.mean, fit.dispersion)
-    prior = _prior(embedding, fit.mean, fit.dispersion)
-    start = fit.model._replace(scatter=prior.scatter, field_mean=means, field_scatter=covs, field_weight=weights)
-    new = _run(embedding, start, prior, fit.mean, fit.dispersion, _FINAL_STEPS, _WARM, other)
+    start = fit.model._replace(**_fresh(embedding, fit.mean, fit.dispersion))
+    new = _run(embedding, start, fit.mean, fit.dispersion, steps=_FINAL_STEPS, warm=_WARM, seed=other)
     return replace(new, perspective=fit.perspective)
 
 
