@@ -21,7 +21,6 @@ perspective and, beside, with that left out.
 import argparse
 import json
 import sys
-import warnings
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -33,11 +32,10 @@ from unittest.mock import patch
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.utils.exceptions import AstropyUserWarning
 
 from decocc_vo import DECOCC, ClusterRegion, InputError
 from decocc_vo.columns import AU_YR, floats
-from decocc_vo.embedding import search
+from decocc_vo.embedding import features, search
 from decocc_vo.pretrain import draw_cluster, f1, read_field, read_truth, reliability, simulated, without_cluster
 from decocc_vo.simulate import inject_cluster, shuffle_positions, simulate_field
 
@@ -55,7 +53,7 @@ def pool(jobs, backgrounds=None):
 
 
 def _begin(backgrounds):
-    warnings.simplefilter("ignore", AstropyUserWarning)
+    features.log.disabled = True  # simulations in fields without errors have none
     _BACKGROUNDS.update(backgrounds)
 
 

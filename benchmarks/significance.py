@@ -23,7 +23,7 @@ from decocc_vo.embedding.candidates import find_peaks
 from decocc_vo.embedding.embedded import Embedding
 from decocc_vo.embedding.evidence import evidence, significance
 from decocc_vo.embedding.features import observables
-from decocc_vo.embedding.search import _FEWEST, fit_candidates
+from decocc_vo.embedding.search import enough_members, fit_candidates
 from decocc_vo.pretrain import f1
 
 SIZES = 10, 12, 18, 30, 61
@@ -37,9 +37,7 @@ def candidates(stars, region, truth):
     embedding = Embedding.of(obs.x, obs.cov, obs.xy / obs.footprint, obs.footprint)
     fits = fit_candidates(obs, embedding, find_peaks(obs, embedding), 0, DECOCC.threshold)
     return [
-        (evidence(fit), significance(fit), f1(fit.probability >= 0.5, truth))
-        for fit in fits
-        if fit.weight @ fit.probability >= _FEWEST
+        (evidence(fit), significance(fit), f1(fit.probability >= 0.5, truth)) for fit in fits if enough_members(fit)
     ]
 
 

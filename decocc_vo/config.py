@@ -8,9 +8,9 @@ from astropy import config as _config
 
 from .exceptions import InputError, ServiceError
 
-log = logging.getLogger(__name__)
-
 __all__ = ["Conf", "cache_folder", "check_settings", "conf"]
+
+log = logging.getLogger(__name__)
 
 # Settings stand in the file without a section's name, as if they were defined in the package itself.
 _Item = partial(_config.ConfigItem, module="decocc_vo")

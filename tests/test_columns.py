@@ -688,7 +688,7 @@ def test_what_a_file_states_is_said_in_one_way(meta, stated):
     assert not [key for key in stars.meta if key.isupper()]
 
 
-def test_releases_and_queries_go_to_other_processes():
+def test_releases_go_to_other_processes():
     release = RELEASES["gaia_dr3"]
     assert pickle.loads(pickle.dumps(release)) is copy.deepcopy(release) is release
     assert {release: 1}[release] == 1

@@ -212,7 +212,6 @@ def test_the_published_recipe(made_up):
     assert result.table.colnames == stars.colnames + ADDED
 
 
-@pytest.mark.filterwarnings("ignore:(all|some) stars have neither errors nor a magnitude")
 @pytest.mark.parametrize(
     ("name", "bound", "parallax"),
     [

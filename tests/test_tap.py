@@ -1,10 +1,12 @@
 """Stars by TAP against a server in this process: complete, in order, resumed, split, offline."""
 
+import copy
 import errno
 import itertools
 import json
 import logging
 import os
+import pickle
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -471,3 +473,11 @@ def test_parts_hold_every_identifier_once_and_no_more_than_the_limit(ids, limit,
         assert np.sum((ids >= part.first) & (ids <= part.last)) == part.rows <= limit
     for one, two in itertools.pairwise(parts):
         assert one.last + 1 == two.first
+
+
+def test_a_query_goes_to_another_process():
+    query = tap.Query.of(REGION, "gaia_dr2", url="vizier", where="phot_g_mean_mag < 18")
+    for other in (pickle.loads(pickle.dumps(query)), copy.deepcopy(query)):
+        assert other == query
+        assert other.text == query.text
+        assert other.release is query.release

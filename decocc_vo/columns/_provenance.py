@@ -14,9 +14,9 @@ from urllib.parse import quote, unquote
 import numpy as np
 from astropy.io.misc import yaml
 
-# Outside XML's attribute values, where line ends do not survive either.
 log = logging.getLogger(__name__)
 
+# Outside XML's attribute values, where line ends do not survive either.
 _NOT_XML = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _YAML = "---"
 

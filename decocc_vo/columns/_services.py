@@ -20,9 +20,17 @@ class Service:
     names: MappingProxyType = field(default_factory=lambda: _NO_NAMES)
     login: str = ""
 
+    def __reduce__(self):
+        """Pickled with a plain dict, since no view of one can be."""
+        return _service, (self.url, self.table, dict(self.names), self.login)
+
     def spelling(self, name):
         """How the service spells the registry's ``name``; None where it does not have the column."""
         return self.names.get(name, name)
+
+
+def _service(url, table, names, login):
+    return Service(url, table, MappingProxyType(names), login)
 
 
 ESA = "https://gea.esac.esa.int/tap-server/tap"

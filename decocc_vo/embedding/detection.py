@@ -267,8 +267,7 @@ def _fit_straight(fit, perspective, depth, obs, sky, seed, weight=None):
     place = np.append(perspective.parallax * perspective.velocity[:2] / AU_YR, perspective.parallax)
     dispersion = np.append(np.full(2, np.hypot(0.8 * perspective.parallax / AU_YR, 0.05)), depth)
     start = fit.model._replace(mean=embedding.forward(place), **_fresh(embedding, place, dispersion))
-    steps = {"steps": _CANDIDATE_STEPS, "warm": _WARM // 2}
-    new = _run(embedding, start, place, dispersion, **steps, seed=seed, draws=weight)
+    new = _run(embedding, start, place, dispersion, steps=_CANDIDATE_STEPS, warm=_WARM // 2, seed=seed, draws=weight)
     return replace(new, perspective=perspective)
 
 
@@ -295,8 +294,8 @@ def against_field(fit, seed=0):
     embedding = fit.embedding
     if not embedding.cut or np.mean(embedding.as_of(fit.rows, fit.mean, fit.dispersion)) <= _CROWDED:
         return fit
-    start, steps = fit.model._replace(log_norm=_OUT_OF_REACH), {"steps": _ALONE_STEPS, "warm": _ALONE_STEPS}
-    alone = _run(embedding, start, fit.mean, fit.dispersion, **steps, seed=seed, draws=fit.free)
+    start, steps = fit.model._replace(log_norm=_OUT_OF_REACH), _ALONE_STEPS
+    alone = _run(embedding, start, fit.mean, fit.dispersion, steps=steps, warm=steps, seed=seed, draws=fit.free)
     gained = fit.free @ (alone.scores.log_field - fit.scores.log_field)
     return replace(fit, explained=max(float(gained), 0.0))
 

@@ -16,9 +16,9 @@ from ..columns import (
     values_or_nan,
 )
 
-log = logging.getLogger(__name__)
-
 __all__ = ["Observables", "arcsinh_features", "observables", "straightened"]
+
+log = logging.getLogger(__name__)
 
 _LIKELY_STEPS = 12  # of Gauss-Newton: enough but for stars that are outliers by their own large errors, too
 

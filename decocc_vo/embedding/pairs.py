@@ -24,9 +24,8 @@ _MEMBERS = 5_000  # whose motions two clusters have to explain
 _PARTS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # of the members, that one of the two has
 _EXCHANGES = 2
 _SEPARATED = 2.5  # sigma of both motions together: halves of one cluster are nearer
-_RESOLVED = (
-    1.0  # the same with a star's errors: pairs of clusters were over 1.4, halves of globulars at 50 kpc under 0.6
-)
+# The same with a star's errors: pairs of clusters were over 1.4, halves of globulars at 50 kpc under 0.6.
+_RESOLVED = 1.0
 
 
 def separate(fit, threshold, fewest, seed=0):

@@ -17,7 +17,7 @@ from .head import agreed, correct, load_head
 from .matched_filter import Peak
 from .pairs import separate
 
-__all__ = ["Found", "Group", "fit_candidates", "search_clusters"]
+__all__ = ["Found", "Group", "enough_members", "fit_candidates", "search_clusters"]
 
 _FEWEST = 8  # expected members: chance pairs and triples of stars reach any significance
 _SAME = 0.5  # two fits that share this part of their members are one cluster
@@ -207,12 +207,17 @@ def _members(fit):
     return float(fit.weight @ fit.probability)
 
 
+def enough_members(fit):
+    """Whether a candidate has eight stars: their probabilities add to a little less."""
+    return _members(fit) >= _FEWEST - 0.5
+
+
 def _fault(fit, threshold):
     """Why a candidate does not hold as a cluster; nothing if it does."""
     if significance(fit) < threshold:
         return f"a significance of {significance(fit):.1f}, under the threshold of {threshold:g}"
     told = f"a significance of {significance(fit):.1f}, but"
-    if _members(fit) < _FEWEST - 0.5:
+    if not enough_members(fit):
         return f"{told} fewer than {_FEWEST} stars"
     parallax, precision = fit.mean[2], fit.weight * fit.probability / fit.embedding.cov[fit.rows, 2, 2]
     if parallax + _NO_DISTANCE + 3 / np.sqrt(precision.sum()) < 0:

@@ -104,21 +104,25 @@ def start_hub(web_profile=True, consent=None):
             addr="127.0.0.1", label="decocc_vo", web_profile=web_profile, web_profile_dialog=dialog, mode="single"
         )
         try:
-            hub.start()
-            found = hub_parameters(timeout=20.0) or {}
-        except (OSError, AttributeError) as exc:  # AttributeError: pyvo found no file's name in SAMP_HUB
-            msg = f"the SAMP hub did not start: {exc}; {_LOCK_FILE}"
-            raise ServiceError(msg) from exc
-        except BaseException:  # Ctrl-C: no hub, and no lock file, stays behind
+            _start(hub)
+        except BaseException:  # Ctrl-C, too: no hub, and no lock file, stays behind
             hub.stop()
             raise
-    if found.get("samp.secret") != hub.params["samp.secret"]:
-        hub.stop()
-        msg = f"the SAMP hub was ended, since no program would find it: it has no lock file; {_LOCK_FILE}"
-        raise ServiceError(msg)
     if dialog is not None:
         threading.Thread(target=dialog.serve, args=(hub,), name="SAMP consent", daemon=True).start()
     return hub
+
+
+def _start(hub):
+    """Start a hub that programs find, or say why that is not so."""
+    try:
+        hub.start()
+    except (OSError, AttributeError) as exc:  # AttributeError: pyvo found no file's name in SAMP_HUB
+        msg = f"the SAMP hub did not start: {exc}; {_LOCK_FILE}"
+        raise ServiceError(msg) from exc
+    if (hub_parameters(timeout=20.0) or {}).get("samp.secret") != hub.params["samp.secret"]:
+        msg = f"the SAMP hub was ended, since no program would find it: it has no lock file; {_LOCK_FILE}"
+        raise ServiceError(msg)
 
 
 def _port_is_free(port):

@@ -46,9 +46,6 @@ class Mail:
                 entry.owed = {names.get(key, key) for key in entry.owed if key[0] != "id" or key in names}
                 entry.holders = {names.get(key, key) for key in entry.holders if key[0] != "id" or key in names}
 
-    def close(self, entries):
-        self.connect(None, entries)
-
     def idle(self):
         with self._lock:
             return all(box.idle() for box in self._boxes.values())

@@ -197,7 +197,7 @@ class LiveSession:
         with self._joining:
             self._closing.set()
             connection, self._connection = self._connection, None
-            self._mail.close(self.tables)
+            self._mail.connect(None, self.tables)
         with self._work:
             self._work.notify_all()
         try:

@@ -118,8 +118,8 @@ class StarArchive:
         found = self._look_up(region, release, area, conditions, columns)
         if found is None:
             return None
-        found_rows, _, row = found
-        return _as_table(found_rows, release, row, self.url)
+        rows, row = found
+        return _as_table(rows, release, row, self.url)
 
     def add(self, region, stars, release=None, *, where=None):
         """
@@ -267,7 +267,7 @@ class StarArchive:
                     continue
                 # A margin for the rounding of the separation, far below the error of any position.
                 if area or _healpix.separation(*row[2:4], ra, dec) + radius <= row[4] + 1e-10:
-                    return self._read(session, row[0], names, None if area else (ra, dec, radius)), names, row
+                    return self._read(session, row[0], names, None if area else (ra, dec, radius)), row
         return None
 
     @staticmethod

@@ -245,9 +245,11 @@ def query_region(
     else:
         archive = None
     if offline:
-        none = "without an archive (archive=True takes that of the settings)"
-        where_not = none if archive is None else f"which {archive.url} does not have"
-        msg = f"'offline' forbids to ask {query.service.url} for the stars of {query.release.name}, {where_not}"
+        msg = f"'offline' forbids to ask {query.service.url} for the stars of {query.release.name}, "
+        if archive is None:
+            msg += "without an archive (archive=True takes that of the settings)"
+        else:
+            msg += f"which {archive.url} does not have"
         raise ServiceError(msg)
     with Fetch(query, maxrec, part_rows, cache, progress, login, **patience) as fetch:
         if archive is None:
