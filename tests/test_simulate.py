@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 
 from decocc_vo import RELEASES, ClusterRegion, InputError
 from decocc_vo.columns import ASTROMETRY, CORRELATIONS, floats
-from decocc_vo.simulate import (
-    SimulatedCluster,
-    _offset_to_sky,
-    inject_cluster,
-    shuffle_positions,
-    simulate_field,
-)
+from decocc_vo.simulate import SimulatedCluster, inject_cluster, shuffle_positions, simulate_field
+from decocc_vo.simulate._sky import offset_to_sky
 
 REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 60 * u.arcmin)
 WIDE = ClusterRegion(SkyCoord(120.0, -60.0, unit="deg"), 600 * u.arcmin)
@@ -91,7 +86,7 @@ def test_members_share_one_space_velocity(radial_velocity):
     )
     own = members(inject_cluster(simulate_field(WIDE, 500), WIDE, asked, seed=1))
     # With the radial velocity that the space velocity has there, each member's velocity is the centre's.
-    lon, lat = _offset_to_sky(WIDE, asked.xi, asked.eta)
+    lon, lat = offset_to_sky(WIDE, asked.xi, asked.eta)
     motion = {"pm_ra_cosdec": asked.pmra * u.mas / u.yr, "pm_dec": asked.pmdec * u.mas / u.yr}
     centre = SkyCoord(
         lon * u.deg, lat * u.deg, distance=100 * u.pc, radial_velocity=radial_velocity * u.km / u.s, **motion
@@ -294,7 +289,7 @@ def test_simulated_fields_are_even_and_within_their_limits():
 def test_offsets_to_the_sky_and_back(ra, dec, offsets):
     region = ClusterRegion(SkyCoord(ra, dec, unit="deg"), 10 * u.deg)
     xi, eta = np.array(offsets).T
-    np.testing.assert_allclose(region.offsets(*_offset_to_sky(region, xi, eta)), [xi, eta], atol=1e-6)
+    np.testing.assert_allclose(region.offsets(*offset_to_sky(region, xi, eta)), [xi, eta], atol=1e-6)
 
 
 @pytest.mark.parametrize(
