@@ -175,7 +175,7 @@ def context_features(fit, obs, seed=0):
     values = {
         "logit": scores.logit[near],
         "kinematic": scores.kinematic[near],
-        "log_field": scores.log_field[near],
+        "log_field": scores.log_field_of_all[near],
         "log_profile": scores.log_profile[near],
         "log_radius": np.log(r / radius + 0.05),
         "footprint_radius": r,
@@ -227,7 +227,7 @@ def _neighbours(fit, near, stands_for):
     sample = np.flatnonzero(stands_for)
     sums = np.maximum(_kernel_sums(z[near], variance, z[sample], counted[sample]) - counted[near], 0)
     kernel = np.sqrt((2 * np.pi) ** 3 * np.prod(variance, axis=1))
-    expected = fit.free.sum() * np.exp(scores.log_field[near]) * kernel + 0.3  # a star of the whole footprint
+    expected = fit.free.sum() * np.exp(scores.log_field_of_all[near]) * kernel + 0.3  # a star of the whole footprint
     return (sums[:, :3] + 0.3 * area) / area, expected, sums[:, 3]
 
 
@@ -250,7 +250,8 @@ def _field_features(fit, error):
     # Field stars in the volume of the embedding that the members fill.
     weight = probability + 1e-9
     spread = np.average(_usual(np.einsum("nii->ni", embedding.z_cov), weight), axis=0, weights=weight) + scatter
-    rivals = stars * np.exp(np.average(scores.log_field, weights=weight)) * np.sqrt((2 * np.pi) ** 3 * np.prod(spread))
+    log_density = np.average(scores.log_field_of_all, weights=weight)
+    rivals = stars * np.exp(log_density) * np.sqrt((2 * np.pi) ** 3 * np.prod(spread))
     return {
         "field_members": np.log1p(total),
         "field_stars": np.log(stars),

@@ -7,7 +7,7 @@ import numpy as np
 from ..columns import AU_YR
 from .embedded import Embedding, intrinsic_dispersion
 from .evidence import evidence
-from .mixture import Mixture, Prior, Scores, Stars, fit_mixture, score_stars
+from .mixture import GRADES, Mixture, Prior, Scores, Stars, fit_mixture, score_stars
 from .padding import AT_A_TIME, bucket, pad, slices
 from .perspective import Perspective, fit_perspective
 from .thinning import thin_apart
@@ -76,7 +76,7 @@ def _device_stars(embedding, rows, weight, n):
     cov = pad(embedding.z_cov[rows], n)
     cov[len(rows) :] = np.eye(3, dtype=np.float32)
     z, about, sky = pad(embedding.z[rows], n), pad(embedding.about[rows], n), pad(embedding.sky[rows], n, 9e3)
-    return Stars(z, cov, about, sky, pad(weight, n))
+    return Stars(z, cov, about, sky, pad(weight, n), pad(embedding.grade[rows], n).astype(np.int32))
 
 
 def _choose(embedding, place, dispersion, most, seed):
@@ -164,7 +164,7 @@ def fit_peak(embedding, place, sky, count, seed=0, steps=_CANDIDATE_STEPS):
         centre=sky,
         radius=_START_RADIUS,
         log_norm=np.log(np.mean(profile)),
-        fraction=np.clip(count / len(embedding.x), 1e-3, 0.6),
+        fraction=np.full(GRADES, np.clip(count / len(embedding.x), 1e-3, 0.6)),
         **fresh | {"scatter": 2.25 * fresh["scatter"]},
     )
     return _run(embedding, start, place, dispersion, steps=steps, warm=_WARM, seed=seed, quick=True)

@@ -7,6 +7,7 @@ import numpy as np
 from .._groups import kmeans
 from ..columns import AU_YR
 from .features import arcsinh_features
+from .mixture import GRADES
 from .thinning import thin
 
 __all__ = ["Embedding", "intrinsic_dispersion"]
@@ -51,7 +52,7 @@ class Embedding:
     Stars in the arcsinh embedding, on the host; see `~decocc_vo.embedding.features.arcsinh_features`.
 
     ``x`` and ``cov`` are what was embedded; ``groups`` are rows that stand for all, and which of the groups of K-Means
-    each of them is in: from these the field's Gaussians start.
+    each of them is in: from these the field's Gaussians start. ``grade`` is that of each star's measurement.
     """
 
     x: np.ndarray
@@ -64,12 +65,13 @@ class Embedding:
     sky: np.ndarray
     groups: tuple[np.ndarray, np.ndarray]
     footprint: float
+    grade: np.ndarray
 
     @classmethod
     def of(cls, x, cov, sky, footprint, seed=0):
         """Embed stars, and group them."""
         z, z_cov, about, centre, scale = arcsinh_features(x, cov)
-        return cls(x, cov, z, z_cov, about, centre, scale, sky, _group(z, seed), footprint)
+        return cls(x, cov, z, z_cov, about, centre, scale, sky, _group(z, seed), footprint, _grades(cov))
 
     def regrouped(self, seed):
         """The same with groups of another seed, so that the field starts elsewhere."""
@@ -101,7 +103,7 @@ class Embedding:
 
     def field(self, place, dispersion):
         """
-        Means, covariances and weights of the field's Gaussians to start from, for a cluster at a place.
+        Means, covariances and weights, of each grade, of the field's Gaussians to start from, for a cluster at a place.
 
         Those of the groups of K-Means, without the stars that may be of the cluster: a rich one is a group, or
         several, and a Gaussian that starts on it may not leave.
@@ -118,7 +120,14 @@ class Embedding:
             if len(part) > 5:
                 covs[number] = np.cov(part.T) + 1e-3 * np.eye(3)
         weights = np.maximum(counts / max(len(z), 1), 1e-3)
-        return means, covs, weights / weights.sum()
+        return means, covs, np.tile(weights / weights.sum(), (GRADES, 1))
+
+
+def _grades(cov):
+    """Grade of each measurement by the errors in motion: equal parts of all stars, as far as these differ."""
+    error = cov[:, 0, 0] * cov[:, 1, 1]
+    edges = np.unique(np.quantile(error, np.arange(1, GRADES) / GRADES))
+    return np.searchsorted(edges, error).astype(np.int32)
 
 
 def _group(z, seed):

@@ -4,8 +4,10 @@ Probability from errors: one cluster in a mixed field, every star with its own c
 The cluster is a Gaussian in motions and parallax with an intrinsic scatter, and a Plummer profile on the sky; the field
 is a sum of Gaussians in the embedding, flat over the footprint whatever its shape. Each star's measurement covariance
 is added to the components' own (extreme deconvolution: Bovy, Hogg & Roweis 2011, AnAS 5, 1657), and expectation
-maximisation with priors on the intrinsic scatter finds the rest. Everything is a pure function of fixed shapes; rows
-of weight zero are padding.
+maximisation with priors on the intrinsic scatter finds the rest. What a field is made of depends on the errors: faint
+stars are farther away, and move less. So the parts that the components have of the stars are those of stars of one
+grade, from the best measured to the worst. Everything is a pure function of fixed shapes; rows of weight zero are
+padding.
 """
 
 from typing import NamedTuple
@@ -17,17 +19,20 @@ from jax.scipy.special import logsumexp
 
 from .features import straightened
 
-__all__ = ["Mixture", "Prior", "Scores", "Stars", "fit_mixture", "score_stars"]
+__all__ = ["GRADES", "Mixture", "Prior", "Scores", "Stars", "fit_mixture", "score_stars"]
 
 _RADII = np.geomspace(0.03, 2.0, 32).astype(np.float32)  # of the profile, in footprint radii
 _MIN_VARIANCE = 1e-9
+GRADES = 6
+"""Parts of a table, from the best measured stars to the worst."""
+_OF_ALL, _MEMBERS_OF_ALL = 20.0, 5.0  # field stars and members of each grade that are as those of all grades are
 _EXCLUDED = 0.02  # kinematic probability under which a star counts as field when profiles are normalised
 
 
 class Stars(NamedTuple):
     """
     Stars in the embedding: ``z`` (n, 3), ``cov`` (n, 3, 3), ``about`` (n, 3) where it is linear for each of them,
-    ``xy`` (n, 2) in footprint radii, ``weight`` (n,).
+    ``xy`` (n, 2) in footprint radii, ``weight`` (n,), ``grade`` (n,) of the measurement, from 0 to `GRADES` - 1.
     """
 
     z: jax.Array
@@ -35,6 +40,7 @@ class Stars(NamedTuple):
     about: jax.Array
     xy: jax.Array
     weight: jax.Array
+    grade: jax.Array
 
 
 class Mixture(NamedTuple):
@@ -42,8 +48,8 @@ class Mixture(NamedTuple):
     The model's parameters.
 
     Cluster: ``mean`` (3,), intrinsic ``scatter`` (3, 3) in the embedding's units there, ``centre`` (2,) and Plummer
-    ``radius`` on the sky, ``log_norm`` (log of the profile's mean over the field's stars), ``fraction`` of all stars.
-    Field: ``field_mean`` (k, 3), ``field_scatter`` (k, 3, 3), ``field_weight`` (k,).
+    ``radius`` on the sky, ``log_norm`` (log of the profile's mean over the field's stars), ``fraction`` (grades,) of
+    the stars of each grade. Field: ``field_mean`` (k, 3), ``field_scatter`` (k, 3, 3), ``field_weight`` (grades, k).
     """
 
     mean: jax.Array
@@ -76,14 +82,16 @@ class Prior(NamedTuple):
 class Scores(NamedTuple):
     """
     Per star, each (n,): ``logit`` of the membership, ``kinematic`` log ratio without position, ``log_profile`` (log of
-    the cluster's surface density over the field's), ``log_field`` density, ``spatial_gain`` and ``gain`` (log evidence
-    from the profile alone, and of the whole).
+    the cluster's surface density over the field's), ``log_field`` and ``log_field_of_all`` (log density of the field's
+    stars of that grade, and of all), ``spatial_gain`` and ``gain`` (log evidence from the profile alone, and of the
+    whole).
     """
 
     logit: jax.Array
     kinematic: jax.Array
     log_profile: jax.Array
     log_field: jax.Array
+    log_field_of_all: jax.Array
     spatial_gain: jax.Array
     gain: jax.Array
 
@@ -171,8 +179,9 @@ def _expectation(stars, model):
     cluster = _normal(straight, model.mean, model.scatter + cov)
     field = _normal(stars.z[:, None], model.field_mean, model.field_scatter + stars.cov[:, None])
     profile = _log_plummer(stars.xy, model.centre, model.radius) - model.log_norm
-    log_components = field.log_density + jnp.log(model.field_weight) + jnp.log1p(-model.fraction)
-    log_kinematic = cluster.log_density + log_slope + jnp.log(model.fraction)
+    fraction = model.fraction[stars.grade]
+    log_components = field.log_density + jnp.log(model.field_weight[stars.grade]) + jnp.log1p(-fraction)[:, None]
+    log_kinematic = cluster.log_density + log_slope + jnp.log(fraction)
     return cluster, field, profile, log_kinematic, log_components
 
 
@@ -215,16 +224,22 @@ def _update(stars, model, prior, warm):
     def held(new, old):
         return jnp.where(warm, old, new)
 
+    # What either has of the stars of each grade; of few, about what it has of all.
+    of_grade = (stars.grade == jnp.arange(GRADES)[:, None]).astype(shares.dtype)
+    all_fraction, all_weight = n_members / stars.weight.sum(), (n_field + 1) / (n_field + 1).sum()
+    all_of_grade = of_grade @ stars.weight + _MEMBERS_OF_ALL / all_fraction
+    of_field = of_grade @ shares + _OF_ALL * all_weight
+
     return Mixture(
         mean=held(mean, model.mean),
         scatter=held(scatter, model.scatter),
         centre=held(centre, model.centre),
         radius=held(jnp.asarray(_RADII)[best], model.radius),
         log_norm=held(norms[best], model.log_norm),
-        fraction=jnp.clip(n_members / stars.weight.sum(), 1e-5, 0.95),
+        fraction=jnp.clip((of_grade @ member + _MEMBERS_OF_ALL) / all_of_grade, 1e-5, 0.95),
         field_mean=field_mean,
         field_scatter=field_scatter,
-        field_weight=(n_field + 1) / (n_field + 1).sum(),
+        field_weight=of_field / of_field.sum(1, keepdims=True),
     )
 
 
@@ -268,10 +283,11 @@ def score_stars(stars, model):
     -------
     scores : Scores
     """
-    _, _, profile, log_kinematic, log_components = _expectation(stars, model)
-    log_field = logsumexp(log_components, axis=1)
+    _, field, profile, log_kinematic, log_components = _expectation(stars, model)
+    log_field, log_rest = logsumexp(log_components, axis=1), jnp.log1p(-model.fraction[stars.grade])
+    of_all = logsumexp(field.log_density + jnp.log(model.field_weight.mean(axis=0)), axis=1)
     kinematic = log_kinematic - log_field
     logit = kinematic + profile
     spatial = jax.nn.softplus(logit) - jax.nn.softplus(kinematic)
-    gain = jnp.log1p(-model.fraction) + jax.nn.softplus(logit)
-    return Scores(logit, kinematic, profile, log_field - jnp.log1p(-model.fraction), spatial, gain)
+    gain = log_rest + jax.nn.softplus(logit)
+    return Scores(logit, kinematic, profile, log_field - log_rest, of_all, spatial, gain)

@@ -205,7 +205,7 @@ def _valley(*pair):
     ends = np.stack([fit.model.centre for fit in pair]).astype(float)
     path = ends[0] + np.linspace(0, 1, 41)[:, None] * (ends[1] - ends[0])
     modelled = sum(
-        float(fit.model.fraction)
+        float(fit.model.fraction.mean())
         * np.exp(_log_plummer(path, centre, float(fit.model.radius)) - float(fit.model.log_norm))
         for fit, centre in zip(pair, ends, strict=True)
     )
