@@ -167,6 +167,7 @@ MIXTURE = {
     ],
     "no floor under the field": [patch.object(detection, "_FLOOR", 0.0)],
     "field started from all stars": [patch.object(embedded, "_AWAY", 0.0)],
+    "one grade for all stars": [patch.object(embedded, "_grades", lambda cov: np.zeros(len(cov), np.int32))],
     "one field Gaussian": [patch.object(embedded, "_COMPONENTS", 1)],
     "nearby stars not searched apart": [patch.object(candidates, "_NEARBY", np.inf)],
     "no perspective": [patch.object(search, "straighten", lambda fit, *_: fit)],

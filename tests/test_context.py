@@ -66,8 +66,9 @@ def test_shape_names_and_rows(found):
 
 def test_the_mixtures_own_numbers(found):
     _, fit, near, features = found
-    for name in ("logit", "kinematic", "log_field", "log_profile"):
+    for name in ("logit", "kinematic", "log_profile"):
         np.testing.assert_array_equal(column(features, name), getattr(fit.scores, name)[near])
+    np.testing.assert_array_equal(column(features, "log_field"), fit.scores.log_field_of_all[near])
 
 
 def test_places_on_the_sky(found):

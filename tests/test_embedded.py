@@ -9,6 +9,7 @@ from decocc_vo import ClusterRegion
 from decocc_vo.columns import AU_YR
 from decocc_vo.embedding.embedded import Embedding, intrinsic_dispersion
 from decocc_vo.embedding.features import observables
+from decocc_vo.embedding.mixture import GRADES
 from decocc_vo.simulate import simulate_field
 
 REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 30 * u.arcmin)
@@ -49,7 +50,22 @@ def test_the_embedding_goes_back_and_its_slope_is_the_derivative(stars):
     means, covs, weights = embedding.field(place, intrinsic_dispersion(place[2]))
     assert means.shape == (8, 3)
     assert np.linalg.eigvalsh(covs).min() > 0
-    assert weights.sum() == pytest.approx(1)
+    assert weights.shape == (GRADES, 8)
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+
+
+def test_grades_are_equal_parts_by_the_errors_in_motion(stars):
+    embedding = embed(stars)
+    error = embedding.cov[:, 0, 0] * embedding.cov[:, 1, 1]
+    assert list(np.bincount(embedding.grade, minlength=GRADES)) == [len(stars) // GRADES] * GRADES
+    assert np.all(np.diff(embedding.grade[np.argsort(error)]) >= 0)
+    np.testing.assert_array_equal(embed(stars[::-1]).grade, embedding.grade[::-1])
+
+
+def test_errors_that_are_all_the_same_are_of_one_grade(stars):
+    obs = observables(stars, REGION)
+    cov = np.tile(np.diag([0.1, 0.1, 0.1]) ** 2, (len(stars), 1, 1))
+    assert set(Embedding.of(obs.x, cov, obs.xy / obs.footprint, obs.footprint).grade) == {0}
 
 
 def test_the_fields_gaussians_do_not_start_on_a_cluster():
@@ -68,10 +84,10 @@ def test_the_fields_gaussians_do_not_start_on_a_cluster():
     on_it = np.argmin(np.sum((centres - embedding.forward(place)) ** 2, axis=1))
     assert shares[on_it] > 0.45
     _, covs, weights = embedding.field(place, dispersion)
-    assert weights[on_it] < 0.06
-    assert weights.sum() == pytest.approx(1)
+    assert np.all(weights[:, on_it] < 0.06)
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
     means, covs_elsewhere, weights = embedding.field(np.array([40.0, 40.0, 9.0]), dispersion)
-    np.testing.assert_allclose(weights, shares)
+    np.testing.assert_allclose(weights, np.tile(shares, (GRADES, 1)))
     np.testing.assert_allclose(means, centres)
     assert np.trace(covs[on_it]) > 5 * np.trace(covs_elsewhere[on_it])
 

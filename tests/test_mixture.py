@@ -11,6 +11,7 @@ from scipy.stats import multivariate_normal
 
 from decocc_vo.embedding.mixture import (
     _RADII,
+    GRADES,
     Mixture,
     Prior,
     Stars,
@@ -29,10 +30,16 @@ def linear_about(z):
     return 0.9 * z
 
 
-def as_stars(z, cov, xy, weight, rows=ROWS, about=None):
+def grades(n):
+    """Grades that have nothing to do with anything else."""
+    return np.arange(n) % GRADES
+
+
+def as_stars(z, cov, xy, weight, rows=ROWS, about=None, grade=None):
     """Stars padded to ``rows`` with rows of weight zero, as the search pads them."""
     missing = rows - len(z)
     about = linear_about(z) if about is None else about
+    grade = grades(len(z)) if grade is None else grade
     return Stars(
         *(
             jnp.asarray(np.concatenate([a, b]), jnp.float32)
@@ -43,7 +50,8 @@ def as_stars(z, cov, xy, weight, rows=ROWS, about=None):
                 (xy, np.full((missing, 2), 9e3)),
                 (weight, np.zeros(missing)),
             )
-        )
+        ),
+        jnp.asarray(np.append(grade, np.zeros(missing)), jnp.int32),
     )
 
 
@@ -77,10 +85,10 @@ def scene(n=700, members=120, seed=0, spread=1.0):
         np.zeros(2),
         0.3,
         -1.5,
-        0.1,
+        np.linspace(0.07, 0.13, GRADES),
         field_mean,
         np.tile(0.5 * np.eye(3), (K, 1, 1)),
-        np.full(K, 1 / K),
+        rng.dirichlet(np.full(K, 10.0), GRADES),
     )
     return (z, cov, xy, np.ones(n)), start, kind
 
@@ -125,14 +133,15 @@ def measured_cluster(model):
 
 def reference_expectation(stars, model):
     z, cov, xy, _ = stars
+    fraction, field_weight = model.fraction[grades(len(z))], model.field_weight[grades(len(z))]
     unit, unit_cov = measured(z, cov)
     mean, scatter = measured_cluster(model)
     profile = -2 * np.log1p(np.sum((xy - model.centre) ** 2, axis=1) / model.radius**2) - model.log_norm
-    kinematic = log_density(unit, mean, scatter + unit_cov) + np.log(model.fraction)
+    kinematic = log_density(unit, mean, scatter + unit_cov) + np.log(fraction)
     kinematic += np.log(np.cosh(linear_about(z))).sum(axis=1)  # a density in the embedding
     components = [
-        log_density(z, m, s + cov) + np.log(w) + np.log1p(-model.fraction)
-        for m, s, w in zip(model.field_mean, model.field_scatter, model.field_weight, strict=True)
+        log_density(z, m, s + cov) + np.log(w) + np.log1p(-fraction)
+        for m, s, w in zip(model.field_mean, model.field_scatter, field_weight.T, strict=True)
     ]
     return kinematic, profile, np.stack(components, axis=1)
 
@@ -169,9 +178,12 @@ def reference_step(stars, model, held):
         (c * s + held.field_strength * np.diag(held.field_variance)) / (c + held.field_strength)
         for c, (_, s) in zip(count, moments, strict=True)
     ]
-    weights = (count + 1) / (count + 1).sum()
+    # Five members and twenty field stars of each grade are as those of all.
+    all_weights, own = (count + 1) / (count + 1).sum(), [grades(len(z)) == grade for grade in range(GRADES)]
+    fraction = np.array([(member[g].sum() + 5) / (weight[g].sum() + 5 * weight.sum() / n) for g in own])
+    weights = np.array([(shares[g].sum(axis=0) + 20 * all_weights) / (shares[g].sum() + 20) for g in own])
     field_mean = np.array([m for m, _ in moments])
-    return Mixture(mean, scatter, centre, *best[1:], n / weight.sum(), field_mean, np.array(field_scatter), weights)
+    return Mixture(mean, scatter, centre, *best[1:], fraction, field_mean, np.array(field_scatter), weights)
 
 
 def test_normal_is_the_normal_of_scipy():
@@ -242,7 +254,7 @@ def test_deconvolution_takes_the_errors_out():
     sigma = rng.uniform(0.05, 0.4, (n, 3))
     z = rng.normal(0.3, intrinsic, (n, 3)) + rng.normal(0, sigma)
     (_, _, _, _), start, _ = scene()
-    start = start._replace(mean=np.zeros(3), scatter=np.eye(3), fraction=0.9)
+    start = start._replace(mean=np.zeros(3), scatter=np.eye(3), fraction=np.full(GRADES, 0.9))
     cov = sigma[:, :, None] ** 2 * np.eye(3)
     stars = as_stars(z, cov, np.zeros((n, 2)), np.ones(n), about=np.full((n, 3), 0.3))
     model = to_numpy(fit_mixture(stars, to_jax(start), to_jax(prior(strength=0.01)), 200, 0))
@@ -270,7 +282,7 @@ def test_warm_steps_hold_the_clusters_place():
     for name in ("mean", "scatter", "centre", "radius", "log_norm"):
         np.testing.assert_array_equal(getattr(model, name), np.asarray(getattr(start, name), np.float32))
     assert np.abs(model.field_mean - start.field_mean).max() > 0.05
-    assert abs(float(model.fraction) - start.fraction) > 0.01
+    assert np.abs(model.fraction - start.fraction).max() > 0.01
     further = to_numpy(fit_mixture(as_stars(*stars), to_jax(start), held, 6, 5))
     assert np.abs(further.mean - start.mean).max() > 1e-3
 
@@ -335,7 +347,7 @@ def test_weights_are_repeated_rows():
     held = to_jax(prior())
     weighted = as_stars(z, cov, xy, times.astype(float))
     rows = np.repeat(np.arange(400), times)
-    repeated = as_stars(z[rows], cov[rows], xy[rows], np.ones(len(rows)))
+    repeated = as_stars(z[rows], cov[rows], xy[rows], np.ones(len(rows)), grade=grades(400)[rows])
     models = [to_numpy(fit_mixture(s, to_jax(start), held, 20, 3)) for s in (weighted, repeated)]
     for name in Mixture._fields:
         one, two = (getattr(model, name) for model in models)
@@ -354,7 +366,7 @@ def test_the_cluster_is_found(fitted):
     p = expit(np.asarray(score_stars(as_stars(*stars), model).logit, float)[:n])
     member = p >= 0.5
     assert 2 * np.sum(member & kind) / (member.sum() + kind.sum()) > 0.85
-    assert p.sum() == pytest.approx(float(model.fraction) * n, rel=0.05)
+    assert p.sum() == pytest.approx(float(model.fraction.mean()) * n, rel=0.05)
     np.testing.assert_allclose(model.mean, [0.5, -0.4, 0.8], atol=0.03)
     np.testing.assert_allclose(model.centre, [0.1, 0], atol=0.05)
     assert 0.1 < float(model.radius) < 0.45
@@ -373,9 +385,14 @@ def test_scores_are_what_they_say(fitted):
     np.testing.assert_allclose(scores.logit, scores.kinematic + scores.log_profile, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(scores.kinematic, kinematic - field, **close)
     np.testing.assert_allclose(scores.log_profile, profile, **close)
-    np.testing.assert_allclose(scores.log_field, field - np.log1p(-plain.fraction), **close)
+    log_rest = np.log1p(-plain.fraction)[grades(n)]
+    np.testing.assert_allclose(scores.log_field, field - log_rest, **close)
+    z, cov = stars[:2]
+    densities = [log_density(z, m, s + cov) for m, s in zip(plain.field_mean, plain.field_scatter, strict=True)]
+    of_all = logsumexp(np.stack(densities, axis=1), axis=1, b=plain.field_weight.mean(axis=0))
+    np.testing.assert_allclose(scores.log_field_of_all, of_all, **close)
     # The evidence of each star: against the field alone, and of the profile against an even one.
-    whole = np.logaddexp(kinematic + profile, field) - (field - np.log1p(-plain.fraction))
+    whole = np.logaddexp(kinematic + profile, field) - (field - log_rest)
     np.testing.assert_allclose(scores.gain, whole, **close)
     even = np.logaddexp(kinematic, field)
     np.testing.assert_allclose(scores.spatial_gain, np.logaddexp(kinematic + profile, field) - even, **close)
@@ -424,3 +441,29 @@ def test_the_centre_stays_in_the_footprint():
     xy[kind] = [0.9, 0.0]
     model = fit_mixture(as_stars(stars[0], stars[1], xy, stars[3]), to_jax(start), to_jax(prior()), 20, 3)
     assert float(jnp.linalg.norm(model.centre)) <= 0.5001
+
+
+def test_each_grade_has_a_field_and_a_share_of_its_own():
+    """Of a field whose badly measured stars are elsewhere, and a cluster that only the well measured ones belong to."""
+    rng = np.random.default_rng(9)
+    n, members = 900, 90
+    kind, grade = np.arange(n) < members, np.where(np.arange(n) < 500, 0, GRADES - 1)
+    place = np.where((grade == 0)[:, None], [1.5, 0.0, 0.0], [-1.5, 0.0, 0.0])
+    z = np.where(kind[:, None], rng.normal([0.5, -0.4, 0.8], 0.06, (n, 3)), rng.normal(place, 0.4, (n, 3)))
+    cov = np.tile(1e-4 * np.eye(3), (n, 1, 1))
+    r = np.where(kind, 0.1, np.sqrt(rng.uniform(0, 1, n)))
+    angle = rng.uniform(0, 2 * np.pi, n)
+    xy = np.stack([r * np.cos(angle), r * np.sin(angle)], axis=1)
+    _, start, _ = scene()
+    stars = as_stars(z, cov, xy, np.ones(n), grade=grade)
+    model = to_numpy(fit_mixture(stars, to_jax(start), to_jax(prior()), 60, 10))
+    assert model.fraction[0] == pytest.approx(90 / 500, rel=0.1)
+    assert model.fraction[-1] < 0.03
+    assert model.fraction[1] == pytest.approx(90 / 900, rel=0.1)  # there are none: about that of all
+    middles = model.field_weight @ model.field_mean[:, 0]
+    assert middles[0] > 1
+    assert middles[-1] < -1
+    # A star at the same place is told by its grade: field stars of the last one are hardly ever there.
+    there = as_stars(np.full((2, 3), [1.5, 0, 0]), cov[:2], xy[:2], np.ones(2), grade=np.array([0, GRADES - 1]))
+    field = np.asarray(score_stars(there, to_jax(model)).log_field)
+    assert field[0] > field[1] + 2
