@@ -133,7 +133,7 @@ class LinearEmbedding(embedded.Embedding):
         return self.centre + self.scale * place
 
 
-def flat(xy, centre, radius):
+def flat(xy, centre, radius, _xp):
     """A profile that is the same everywhere."""
     return 0.0 * (xy[..., 0] + centre[0] + radius)
 
@@ -162,7 +162,7 @@ MIXTURE = {
         *NOT_STRAIGHT,
     ],
     "no profile on the sky": [
-        patch.object(mixture, "_log_plummer", flat),
+        patch.object(mixture, "log_plummer", flat),
         patch.object(detection, "_START_RADIUS", 1e3),
     ],
     "no floor under the field": [patch.object(detection, "_FLOOR", 0.0)],

@@ -23,7 +23,8 @@ from decocc_vo.embedding.candidates import find_peaks
 from decocc_vo.embedding.embedded import Embedding
 from decocc_vo.embedding.evidence import evidence, significance
 from decocc_vo.embedding.features import observables
-from decocc_vo.embedding.search import enough_members, fit_candidates
+from decocc_vo.embedding.search import fit_candidates
+from decocc_vo.embedding.verdict import enough_members
 from decocc_vo.pretrain import f1
 
 SIZES = 10, 12, 18, 30, 61

@@ -17,7 +17,7 @@ def fit(*, weight=1.0, free=1.0, explained=0.0, members=20, radius=0.3):
         weight=np.broadcast_to(weight, 100),
         free=np.broadcast_to(free, 100),
         scores=SimpleNamespace(spatial_gain=SPATIAL, gain=GAIN),
-        probability=np.full(100, members / 100),
+        n_expected=float(np.sum(np.broadcast_to(weight, 100)) * members / 100),
         model=SimpleNamespace(radius=radius),
         explained=explained,
     )

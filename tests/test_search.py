@@ -181,9 +181,7 @@ def test_a_group_that_is_everywhere_is_not_the_nearest(monkeypatch):
 
     def fit(centre, radius, members, significance):
         model = SimpleNamespace(centre=np.array(centre), radius=radius)
-        return SimpleNamespace(
-            model=model, weight=np.ones(1), probability=np.array([members]), significance=significance
-        )
+        return SimpleNamespace(model=model, n_expected=members, significance=significance)
 
     monkeypatch.setattr(search_module, "significance", lambda fit: fit.significance)
     cluster, group = fit((0.2, 0.1), 0.1, 50.0, 100.0), fit((0.05, 0.0), 2.0, 20.0, 30.0)

@@ -10,6 +10,7 @@ from .evidence import evidence
 from .mixture import GRADES, Mixture, Prior, Scores, Stars, fit_mixture, score_stars
 from .padding import AT_A_TIME, bucket, pad, slices
 from .perspective import Perspective, fit_perspective
+from .profile import log_plummer
 from .thinning import thin_apart
 
 __all__ = ["Fit", "again", "against_field", "anew", "fit_peak", "refine", "repeat", "straighten"]
@@ -63,6 +64,11 @@ class Fit:
     def probability(self):
         """Membership probability of the stars ``rows``."""
         return self.probability_after(0.0)
+
+    @property
+    def n_expected(self):
+        """Expected number of members, of all stars."""
+        return float(self.weight @ self.probability)
 
     def probability_after(self, change, part=slice(None)):
         """Membership probability of a part of ``rows``, after their log odds against the field change."""
@@ -158,7 +164,7 @@ def fit_peak(embedding, place, sky, count, seed=0, steps=_CANDIDATE_STEPS):
     dispersion = intrinsic_dispersion(place[2])
     fresh = _fresh(embedding, place, dispersion)
     sky = np.asarray(sky) * min(1.0, 0.5 / (np.hypot(*sky) + 1e-9))
-    profile = (1 + np.sum((embedding.sky - sky) ** 2, axis=1) / _START_RADIUS**2) ** -2
+    profile = np.exp(log_plummer(embedding.sky, sky, _START_RADIUS))
     start = Mixture(
         mean=embedding.forward(place),
         centre=sky,

@@ -65,5 +65,5 @@ def significance(fit):
     -------
     significance : float
     """
-    share = max(fit.weight @ fit.probability, 1e-9) / fit.weight.sum()
+    share = max(fit.n_expected, 1e-9) / fit.weight.sum()
     return evidence(fit) + _PLACES * float(np.log(share) + min(np.log(float(fit.model.radius) / _LOCAL), 0.0))

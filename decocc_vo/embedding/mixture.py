@@ -18,6 +18,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 
 from .features import straightened
+from .profile import log_plummer
 
 __all__ = ["GRADES", "Mixture", "Prior", "Scores", "Stars", "fit_mixture", "score_stars"]
 
@@ -169,16 +170,12 @@ def _bent(straight, scatter, place):
     return mean, scatter * slope[:, None] * slope
 
 
-def _log_plummer(xy, centre, radius):
-    return -2 * jnp.log1p(jnp.sum((xy - centre) ** 2, -1) / radius**2)
-
-
 def _expectation(stars, model):
     # In the embedding itself a cluster whose errors are wide is bent, and no Gaussian.
     straight, cov, log_slope = straightened(stars.z, stars.cov, stars.about, model.mean, jnp)
     cluster = _normal(straight, model.mean, model.scatter + cov)
     field = _normal(stars.z[:, None], model.field_mean, model.field_scatter + stars.cov[:, None])
-    profile = _log_plummer(stars.xy, model.centre, model.radius) - model.log_norm
+    profile = log_plummer(stars.xy, model.centre, model.radius, jnp) - model.log_norm
     fraction = model.fraction[stars.grade]
     log_components = field.log_density + jnp.log(model.field_weight[stars.grade]) + jnp.log1p(-fraction)[:, None]
     log_kinematic = cluster.log_density + log_slope + jnp.log(fraction)
@@ -205,7 +202,7 @@ def _update(stars, model, prior, warm):
     centre = centre * jnp.minimum(1.0, 0.5 / (jnp.sqrt(jnp.sum(centre**2)) + 1e-9))
     excluded = stars.weight * (jax.nn.sigmoid(log_kinematic - log_field) < _EXCLUDED) + 1e-4 * (stars.weight - member)
     excluded = excluded / excluded.sum()
-    profiles = _log_plummer(stars.xy, centre, _RADII[:, None])
+    profiles = log_plummer(stars.xy, centre, _RADII[:, None], jnp)
     norms = jnp.log(jnp.exp(profiles) @ excluded + 1e-12)
     allowed = jnp.maximum(prior.largest, _RADII[0]) >= _RADII
     best = jnp.argmax(jnp.where(allowed, profiles @ member - norms * member.sum(), -jnp.inf))

@@ -6,6 +6,7 @@ import numpy as np
 
 from .detection import again
 from .evidence import significance
+from .profile import log_plummer
 from .thinning import thin
 
 __all__ = ["separate"]
@@ -128,10 +129,6 @@ def _are_two_places(*pair):
     return _lopsidedness(*pair) > _LOPSIDED and _valley(*pair) < _VALLEY
 
 
-def _log_plummer(sky, centre, radius):
-    return -2 * np.log1p(np.sum((sky - centre) ** 2, axis=-1) / radius**2)
-
-
 def _outside(fit):
     """Places of stars that cannot be members by their motion, of a large table some."""
     outside = fit.embedding.sky[fit.scores.kinematic < -4]
@@ -141,7 +138,7 @@ def _outside(fit):
 
 def _log_norm(outside, centre, radius):
     """Log of a profile's mean over the stars outside."""
-    return np.log(np.mean(np.exp(_log_plummer(outside, centre, radius))) + 1e-12) if len(outside) else 0.0
+    return np.log(np.mean(np.exp(log_plummer(outside, centre, radius))) + 1e-12) if len(outside) else 0.0
 
 
 def _two_places(fit):
@@ -158,7 +155,7 @@ def _two_places(fit):
             continue
         best = (-np.inf, None, None, None)
         for radius in _RADII:
-            profile = np.exp(_log_plummer(sky[near], sky[trial], radius) - _log_norm(outside, sky[trial], radius))
+            profile = np.exp(log_plummer(sky[near], sky[trial], radius) - _log_norm(outside, sky[trial], radius))
             excess = (kinematic * profile - odds) / (1 + odds)
             gains = [np.log1p(share * excess).sum() for share in _SHARES]
             number = int(np.argmax(gains))
@@ -206,7 +203,7 @@ def _valley(*pair):
     path = ends[0] + np.linspace(0, 1, 41)[:, None] * (ends[1] - ends[0])
     modelled = sum(
         float(fit.model.fraction.mean())
-        * np.exp(_log_plummer(path, centre, float(fit.model.radius)) - float(fit.model.log_norm))
+        * np.exp(log_plummer(path, centre, float(fit.model.radius)) - float(fit.model.log_norm))
         for fit, centre in zip(pair, ends, strict=True)
     )
     counted = _counts(pair, path, np.hypot(*(ends[1] - ends[0])) / 6)

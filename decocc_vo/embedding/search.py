@@ -6,36 +6,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..columns import AU_YR
 from .candidates import find_peaks
-from .context import context_features, nearest_parallax, parsec, without_photometry
+from .context import context_features, without_photometry
 from .detection import against_field, anew, fit_peak, refine, repeat, straighten
-from .embedded import Embedding, intrinsic_dispersion
-from .evidence import concentration, evidence, significance
+from .embedded import Embedding
+from .evidence import evidence, significance
 from .features import observables
 from .head import agreed, correct, load_head
 from .matched_filter import Peak
 from .pairs import separate
+from .reasons import why_found, why_none
+from .verdict import FEWEST, fault
 
-__all__ = ["Found", "Group", "enough_members", "fit_candidates", "search_clusters"]
+__all__ = ["Found", "Group", "fit_candidates", "search_clusters"]
 
-_FEWEST = 8  # expected members: chance pairs and triples of stars reach any significance
 _SAME = 0.5  # two fits that share this part of their members are one cluster
 _FAR = 9e3  # footprint radii: where a star is put that cannot be a member
 _REPEATS = 6
 _FIELDS = 4  # starts of the field that an answer is the mean of
 _LISTED = 3  # candidates that are told of where none holds
-_NO_DISTANCE = 0.1  # mas: a mean parallax further below zero than this, and 3 of its errors, is that of no star
-_LOOSE = (2.0, 4.0, 10.0)  # times a cluster's dispersion, km/s, pc: what exceeds all three is hardly bound
-_ASIDE = 0.5  # footprint radii: no published cluster is further from the centre it is asked for at
 _SHORT = 10.0  # a candidate that falls short of the threshold by no more may reach it with all stars
-_ALIKE = 0.7  # share of all stars that are as a cluster's may be, from which on a table has hardly a field
 _COMPARABLE = 0.2  # a candidate with this part of the best one's significance may be the one that was asked for
-_CUT_MOTIONS = "the table is cut in proper motion, so that the field is hardly known; give stars of all motions"
-_NO_FIELD = (
-    "for their errors most stars of the table have the same motion and parallax, so there is no field to tell members "
-    "from; give a table that is not cut in them"
-)
 
 
 class Group(NamedTuple):
@@ -108,10 +99,10 @@ def search_clusters(
     seconds = {"search": time.perf_counter() - clock}
     fits = fit_candidates(obs, embedding, peaks, seed, threshold)
     if field_only is not None:  # all at one place, out of reach, they may look like a cluster themselves
-        fits = [f for f in fits if f.weight * f.probability @ field_only[f.rows] < 0.5 * _members(f)]
+        fits = [f for f in fits if f.weight * f.probability @ field_only[f.rows] < 0.5 * f.n_expected]
     else:
         fits = [against_field(f, seed) if significance(f) >= threshold else f for f in fits]
-    hold = [f for f in fits if not _fault(f, threshold)]
+    hold = [f for f in fits if not fault(f, threshold)]
     # The one that was asked for: by its stars, or by where it is.
     hold = _nearest_first(hold) if start is None else sorted(hold, key=lambda f: -float(start @ f.probability))
     seconds["candidates"] = time.perf_counter() - clock - seconds["search"]
@@ -120,7 +111,7 @@ def search_clusters(
     if not hold:
         fits = _ranked(fits)
         losers = tuple(Group(f.probability, significance(f), accepted=False) for f in fits[:_LISTED])
-        return Found(losers, group, None, _why_none(embedding, fits, peaks, threshold), diagnostics)
+        return Found(losers, group, None, why_none(embedding, fits, peaks, threshold), diagnostics)
     winner = hold[0]
     answers = _shared([_settled(fit, obs, seed, photometry) for fit in hold], hold)
     probability = winner.probability
@@ -129,17 +120,11 @@ def search_clusters(
     spread = np.sqrt(squares / _REPEATS + answers[0][1] ** 2)
     seconds["answers"] = time.perf_counter() - clock - sum(seconds.values())
     velocity = None if winner.perspective is None else winner.perspective.velocity.round(2).tolist()
-    reason = (
-        f"found {_counted(len(hold), 'cluster')} among {_counted(len(peaks), 'candidate')}; significance "
-        + ", ".join(f"{significance(f):.1f}" for f in hold)
-        + _aside(hold)
-        + _without_field(embedding, winner.mean)
-    )
     diagnostics |= {"velocity_km_s": velocity, "spread": float(np.max(spread, initial=0.0))}
     groups = tuple(Group(p, significance(f)) for f, (p, _) in zip(hold, answers, strict=True))
     for number in range(len(groups) - 1, -1, -1):
         group[groups[number].probability.astype(np.float32) >= 0.5] = number  # as in the table
-    return Found(groups, group, spread, reason, diagnostics)
+    return Found(groups, group, spread, why_found(embedding, hold, peaks), diagnostics)
 
 
 def fit_candidates(obs, embedding, peaks, seed, threshold):
@@ -199,77 +184,7 @@ def _one_or_two(fit, threshold, seed):
     """The fit, or in its place those of two clusters of one motion and distance."""
     if significance(fit) < threshold or fit.perspective:
         return (fit,)
-    return separate(fit, threshold, _FEWEST, seed)
-
-
-def _members(fit):
-    """Expected number of members."""
-    return float(fit.weight @ fit.probability)
-
-
-def enough_members(fit):
-    """Whether a candidate has eight stars: their probabilities add to a little less."""
-    return _members(fit) >= _FEWEST - 0.5
-
-
-def _fault(fit, threshold):
-    """Why a candidate does not hold as a cluster; nothing if it does."""
-    if significance(fit) < threshold:
-        return f"a significance of {significance(fit):.1f}, under the threshold of {threshold:g}"
-    told = f"a significance of {significance(fit):.1f}, but"
-    if not enough_members(fit):
-        return f"{told} fewer than {_FEWEST} stars"
-    parallax, precision = fit.mean[2], fit.weight * fit.probability / fit.embedding.cov[fit.rows, 2, 2]
-    if parallax + _NO_DISTANCE + 3 / np.sqrt(precision.sum()) < 0:
-        return f"{told} a mean parallax of {parallax:.2f} mas, which no star has"
-    if _is_loose(fit) and concentration(fit) < threshold:
-        return f"{told} too large a dispersion for a cluster, and no concentration on the sky"
-    return ""
-
-
-def _is_loose(fit):
-    """Whether motions scatter and stars are spread as those of no cluster: open, globular, or of a young region."""
-    variance = np.diag(fit.model.scatter)[:2] / fit.embedding.slope(fit.mean)[:2] ** 2
-    dispersion = float(np.sqrt(np.mean(variance)))  # in one axis, mas/yr
-    velocity, radius = dispersion * AU_YR / nearest_parallax(fit), float(fit.model.radius) * parsec(fit)
-    return bool(np.all(np.array([dispersion / fit.dispersion[0], velocity, radius]) > _LOOSE))
-
-
-def _why_none(embedding, fits, peaks, threshold):
-    """A sentence for a field in which no candidate holds."""
-    best, place = "no stars move together", peaks[0].x if peaks else None
-    if fits:
-        best = f"the best of {_counted(len(peaks), 'candidate')} has {_fault(fits[0], threshold)}"
-        place = fits[0].mean
-    return f"no cluster: {best}{_without_field(embedding, place) or '; try a larger region, or fainter stars'}"
-
-
-def _without_field(embedding, place):
-    """What is to be said of a table that was cut in motion, or to stars like those of a cluster at a place."""
-    if place is not None and np.mean(embedding.as_of(slice(None), place, intrinsic_dispersion(place[2]))) > _ALIKE:
-        return f"; {_NO_FIELD}"
-    return f"; {_CUT_MOTIONS}" if embedding.cut else ""
-
-
-def _counted(number, noun):
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
-def _aside(fits):
-    """What is to be said of a cluster that is not where one was asked for."""
-    distances = [_to_members(fit) for fit in fits]
-    if distances[0] <= _ASIDE:
-        return ""
-    footprint, nearest = fits[0].embedding.footprint, int(np.argmin(distances))
-    told = f"; it is {distances[0] * footprint:.1f} arcmin from the centre of the region, and may be another cluster"
-    return told + (f": candidate {nearest} is at {distances[nearest] * footprint:.1f} arcmin" if nearest else "")
-
-
-def _to_members(fit):
-    """From the centre of the region to the middle of a candidate's members, in footprint radii."""
-    # The fit holds the profile's own centre within half the footprint.
-    members = fit.embedding.sky[fit.rows][fit.probability >= 0.5]
-    return float(np.hypot(*np.median(members, axis=0))) if len(members) else 0.0
+    return separate(fit, threshold, FEWEST, seed)
 
 
 def _settled(fit, obs, seed, photometry):
@@ -346,7 +261,7 @@ def _same(one, other, size=min):
 
 def _distances(fit):
     """How near to the centre of the region a candidate's own may be, and how far, by two errors; footprint radii."""
-    distance, error = float(np.hypot(*fit.model.centre)), fit.model.radius / np.sqrt(_members(fit))
+    distance, error = float(np.hypot(*fit.model.centre)), fit.model.radius / np.sqrt(fit.n_expected)
     return distance - 2 * error, distance + 2 * error
 
 
