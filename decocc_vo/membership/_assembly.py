@@ -88,38 +88,10 @@ def assemble(
     -------
     membership : Membership
     """
-    n, used = len(table), np.asarray(used)
+    used = np.asarray(used)
     accepted = [c for c in candidates if c.accepted]
-    probability = np.ma.masked_array(np.zeros(n, np.float32), mask=True)
-    probability[used] = np.clip(accepted[0].probability, 0, 1) if accepted else 0.0
-    code = np.full(len(used), -1, np.int16)
-    for number in range(len(accepted) - 1, -1, -1):
-        code[np.float32(accepted[number].probability) >= MEMBER] = number  # as in the table
-    added = {
-        "membership_prob": probability,
-        "group": _scatter(group, used, n, np.int16),
-        "candidate": _scatter(code, used, n, np.int16),
-        "membership_prob_std": _scatter(spread, used, n, np.float32) if spread is not None and accepted else None,
-    }
-    result = make_room(table)
-    for name, kept in zip(table.colnames, result.colnames, strict=True):
-        if name != kept:
-            log.warning("'table' has a column %r of its own, which comes back as %r", name, kept)
-    for name, values in added.items():
-        values = np.ma.masked_array(np.zeros(n, np.float32), mask=True) if values is None else values
-        result[name] = MaskedColumn(values, name=name)
-        describe(result[name])
-
-    release, known = release_name(stars), stated_release(stars)
-    if known is not None:
-        result.meta.setdefault("citation", known.citation)
-    elif release != SIMULATED:
-        said = f"the stars are from {release!r}, which is not known here"
-        log.warning(
-            "%s: no zero point is taken off their parallaxes, and the distance may be wrong; set "
-            "table.meta['release'] to 'Gaia DR3', or what it is (--release)",
-            "the stars do not say which release they are from" if release == "unknown" else said,
-        )
+    result = _with_results(table, used, accepted, group, spread)
+    release = _release(stars, result.meta)
     zero_point, taken = np.broadcast_to(np.asarray(zero_point, float), (len(used),)), stars[used]
     rows = [
         characterise(taken, c.probability, region, zero_point=zero_point, significance=c.significance, release=release)
@@ -141,19 +113,11 @@ def assemble(
         "region": str(region),
         "release": release,
         "stars_used": len(used),
-        "stars_not_used": n - len(used),
+        "stars_not_used": len(table) - len(used),
         "not_used": _not_used(stars, used),
     }
     names = registry_names(table, columns or {})
-    repeated = provenance["not_used"].get("repeated", 0)
-    if repeated > max(_MANY * n, _FEW):
-        log.warning(
-            "%d of %d rows repeat a star, by %r or by all of their astrometry, and do not take part; if that column is "
-            "no identifier, rename it",
-            repeated,
-            n,
-            names.get("source_id", "source_id"),
-        )
+    _tell_of_repeated(provenance["not_used"].get("repeated", 0), len(table), names.get("source_id", "source_id"))
     renamed = {ours: theirs for ours, theirs in names.items() if ours != theirs}
     if renamed:
         provenance["columns"] = renamed
@@ -161,6 +125,58 @@ def assemble(
     result.meta["decocc"] = provenance
     summary = summary_table([row for row, c in zip(rows, candidates, strict=True) if c.accepted][:1])
     return Membership(result, summary, listed, {**provenance, **(diagnostics or {})})
+
+
+def _with_results(table, used, accepted, group, spread):
+    """The user's table with the four results; ``accepted`` are the candidates that hold, best first."""
+    n = len(table)
+    probability = np.ma.masked_array(np.zeros(n, np.float32), mask=True)
+    probability[used] = np.clip(accepted[0].probability, 0, 1) if accepted else 0.0
+    code = np.full(len(used), -1, np.int16)
+    for number in range(len(accepted) - 1, -1, -1):
+        code[np.float32(accepted[number].probability) >= MEMBER] = number  # as in the table
+    added = {
+        "membership_prob": probability,
+        "group": _scatter(group, used, n, np.int16),
+        "candidate": _scatter(code, used, n, np.int16),
+        "membership_prob_std": _scatter(spread, used, n, np.float32) if spread is not None and accepted else None,
+    }
+    result = make_room(table)
+    for name, kept in zip(table.colnames, result.colnames, strict=True):
+        if name != kept:
+            log.warning("'table' has a column %r of its own, which comes back as %r", name, kept)
+    for name, values in added.items():
+        values = np.ma.masked_array(np.zeros(n, np.float32), mask=True) if values is None else values
+        result[name] = MaskedColumn(values, name=name)
+        describe(result[name])
+    return result
+
+
+def _release(stars, meta):
+    """Name of the stars' release; its citation goes to the metadata of the result, and one not known is told."""
+    release, known = release_name(stars), stated_release(stars)
+    if known is not None:
+        meta.setdefault("citation", known.citation)
+    elif release != SIMULATED:
+        said = f"the stars are from {release!r}, which is not known here"
+        log.warning(
+            "%s: no zero point is taken off their parallaxes, and the distance may be wrong; set "
+            "table.meta['release'] to 'Gaia DR3', or what it is (--release)",
+            "the stars do not say which release they are from" if release == "unknown" else said,
+        )
+    return release
+
+
+def _tell_of_repeated(repeated, n, name):
+    """Warn of a table many of whose rows repeat a star: the column ``name`` may be no identifier."""
+    if repeated > max(_MANY * n, _FEW):
+        log.warning(
+            "%d of %d rows repeat a star, by %r or by all of their astrometry, and do not take part; if that column is "
+            "no identifier, rename it",
+            repeated,
+            n,
+            name,
+        )
 
 
 def _tell_of_a_cut(stars, probability):
