@@ -8,7 +8,7 @@ from astropy.table import Table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decocc_vo.columns import astrometry, footprint_radius, stray, turns, unit_vectors
+from decocc_vo.columns import astrometry, footprint_radius, positions_of, stray, turns, unit_vectors
 
 PLACES = st.tuples(st.floats(0, 360), st.floats(-90, 90))
 
@@ -16,6 +16,14 @@ PLACES = st.tuples(st.floats(0, 360), st.floats(-90, 90))
 def test_unit_vectors_are_those_of_astropy():
     sky = SkyCoord([10.0, 200.0], [-20.0, 89.0], unit="deg")
     np.testing.assert_allclose(unit_vectors(sky.ra.rad, sky.dec.rad), sky.cartesian.xyz.value.T, atol=1e-15)
+
+
+@given(PLACES, st.floats(0.1, 10))
+def test_positions_of_directions_are_where_they_point(place, length):
+    lon, lat = positions_of(length * unit_vectors(*np.radians(place)))
+    assert 0 <= lon <= 2 * np.pi
+    there = SkyCoord(lon, lat, unit="rad")
+    assert there.separation(SkyCoord(*place, unit="deg")).deg < 1e-9
 
 
 @pytest.mark.parametrize("centre", [(50.0, 20.0), (0.0, -85.0), (359.9, 89.5), (180.0, 0.0)])

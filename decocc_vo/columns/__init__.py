@@ -12,7 +12,7 @@ from ._numbers import NO_VALUE, floats, is_number
 from ._registry import ASTROMETRY, COLUMNS, CORRELATIONS, RESULTS, ColumnInfo, describe
 from ._releases import RELEASES, Release, Service, get_release
 from ._rows import canonical_order, requires, usable_rows
-from ._sky import AU_YR, astrometry, footprint_radius, stray, turns, unit_vectors
+from ._sky import AU_YR, astrometry, footprint_radius, positions_of, stray, turns, unit_vectors
 from ._statements import (
     SIMULATED,
     check_status,
@@ -58,6 +58,7 @@ __all__ = [
     "magnitudes",
     "parallax_zero_point",
     "parse_document",
+    "positions_of",
     "registry_names",
     "release_name",
     "requires",

@@ -4,7 +4,7 @@ import numpy as np
 
 from ._numbers import floats
 
-__all__ = ["AU_YR", "astrometry", "footprint_radius", "stray", "turns", "unit_vectors"]
+__all__ = ["AU_YR", "astrometry", "footprint_radius", "positions_of", "stray", "turns", "unit_vectors"]
 
 AU_YR = 4.740470463
 """One au a year in km/s: what turns proper motion over parallax into velocity."""
@@ -26,6 +26,30 @@ def unit_vectors(lon, lat):
     vectors : `~numpy.ndarray`, shape (..., 3)
     """
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def positions_of(vectors):
+    """
+    Positions of directions: the inverse of `unit_vectors`, of vectors of any length.
+
+    Parameters
+    ----------
+    vectors : `~numpy.ndarray`, shape (..., 3)
+
+    Returns
+    -------
+    lon, lat : `~numpy.ndarray`
+        Longitude from 0 to 2 pi and latitude [rad].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from decocc_vo.columns import positions_of, unit_vectors
+    >>> np.degrees(positions_of(2 * unit_vectors(np.radians(300.0), np.radians(-20.0)))).round(9)
+    array([300., -20.])
+    """
+    x, y, z = np.moveaxis(np.asarray(vectors, float), -1, 0)
+    return np.arctan2(y, x) % (2 * np.pi), np.arctan2(z, np.hypot(x, y))
 
 
 def _axes(lon, lat):

@@ -6,7 +6,15 @@ import astropy.units as u
 import numpy as np
 from astropy.table import MaskedColumn, Table
 
-from ..columns import astrometry, expected_errors, floats, standard_errors, unit_vectors, zero_point_uncertainty
+from ..columns import (
+    astrometry,
+    expected_errors,
+    floats,
+    positions_of,
+    standard_errors,
+    unit_vectors,
+    zero_point_uncertainty,
+)
 from ._result import MEMBER
 
 _NOBODY = 1e-6  # a probability that makes no difference to any mean
@@ -125,8 +133,7 @@ def characterise(stars, probability, region, *, zero_point=0.0, significance=flo
     row = {"name": region.name or "", "release": release, "significance": significance}
     unit = unit_vectors(np.radians(floats(stars["ra"])), np.radians(floats(stars["dec"])))
     centre, row["r50"] = _centre(unit, p)
-    row["ra"] = np.degrees(np.arctan2(centre[1], centre[0])) % 360.0
-    row["dec"] = np.degrees(np.arcsin(np.clip(centre[2], -1, 1)))
+    row["ra"], row["dec"] = np.degrees(positions_of(centre))
     values, turn = astrometry(stars, (row["ra"], row["dec"]))
     values[:, 2] -= zero_point
     errors = np.sqrt(np.einsum("nij,nj->ni", turn**2, _errors(stars) ** 2))

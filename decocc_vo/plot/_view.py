@@ -8,7 +8,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Row, Table
 from astropy.wcs import WCS
 
-from ..columns import RESULTS, astrometry, conform, floats, registry_names, stray
+from ..columns import RESULTS, astrometry, conform, floats, positions_of, registry_names, stray
 from ..exceptions import InputError
 from ..membership import MEMBER
 from ..region import check_region
@@ -135,8 +135,7 @@ def sky_positions(view):
 
 def mean_position(view):
     """The stars' centre: the direction of their mean unit vector."""
-    x, y, z = np.nanmean(sky_positions(view).cartesian.xyz.value, axis=1)
-    return SkyCoord(np.arctan2(y, x), np.arctan2(z, np.hypot(x, y)), unit="rad")
+    return SkyCoord(*positions_of(np.nanmean(sky_positions(view).cartesian.xyz.value, axis=1)), unit="rad")
 
 
 def tangent_plane(view, region):

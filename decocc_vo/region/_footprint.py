@@ -3,7 +3,7 @@
 import numpy as np
 from astropy.coordinates import angular_separation
 
-from ..columns import stray, unit_vectors
+from ..columns import positions_of, stray, unit_vectors
 from ..exceptions import InputError
 
 __all__ = ["footprint"]
@@ -36,7 +36,7 @@ def footprint(lon, lat):
     if np.sum(far) <= max(1, _STRAY * len(far)):
         vectors, lon, lat, chord = vectors[~far], lon[~far], lat[~far], chord[~far]
     axis = _smallest_cone(vectors[chord <= np.quantile(chord, _HELD, method="higher")])
-    lon0, lat0 = np.arctan2(axis[1], axis[0]) % (2 * np.pi), np.arcsin(axis[2])
+    lon0, lat0 = positions_of(axis)
     radius = np.quantile(angular_separation(lon0, lat0, lon, lat), _HELD, method="higher")
     if radius < np.radians(1e-2 / 3600):
         msg = "'stars' all lie at one point; give a center and a radius"

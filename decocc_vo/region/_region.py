@@ -7,7 +7,7 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord, angular_separation
 
-from ..columns import degrees, floats, registry_names, unit_vectors
+from ..columns import degrees, floats, positions_of, registry_names, unit_vectors
 from ..config import conf
 from ..exceptions import InputError
 from ._footprint import footprint
@@ -324,8 +324,7 @@ class ClusterRegion:
         if not known.any():
             return
         ra, dec = ra[known], dec[known]
-        x, y, z = unit_vectors(ra, dec).mean(axis=0)
-        middle = np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))
+        middle = positions_of(unit_vectors(ra, dec).mean(axis=0))
         reach = np.degrees(np.max(angular_separation(*middle, ra, dec)))
         away = np.degrees(angular_separation(np.radians(self.ra_deg), np.radians(self.dec_deg), *middle))
         if away > reach + self.radius_deg:

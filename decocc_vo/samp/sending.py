@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..columns import degrees, floats, registry_names, unit_vectors
+from ..columns import degrees, floats, positions_of, registry_names, unit_vectors
 from ..exceptions import InputError, ServiceError
 from ..membership import MEMBER
 from .client import NAME, Refused, connect
@@ -263,8 +263,8 @@ def _center(table, rows, center):
     if not {"ra", "dec"} <= set(names):
         return None
     chosen = table[rows] if len(rows) else table
-    x, y, z = np.nanmean(unit_vectors(*(np.radians(degrees(chosen[names[name]])) for name in ("ra", "dec"))), axis=0)
-    return float(np.degrees(np.arctan2(y, x)) % 360.0), float(np.degrees(np.arctan2(z, np.hypot(x, y))))
+    ra, dec = (np.radians(degrees(chosen[names[name]])) for name in ("ra", "dec"))
+    return tuple(np.degrees(positions_of(np.nanmean(unit_vectors(ra, dec), axis=0))).tolist())
 
 
 def _default_name(table):
