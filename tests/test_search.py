@@ -15,7 +15,7 @@ from decocc_vo.embedding import search as search_module
 from decocc_vo.embedding.detection import Embedding, fit_peak
 from decocc_vo.embedding.evidence import evidence
 from decocc_vo.embedding.features import observables
-from decocc_vo.embedding.search import _nearest_first, _shared, search_clusters
+from decocc_vo.embedding.search import _Answer, _nearest_first, _shared, search_clusters
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, shuffle_positions, simulate_field
 
 REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 30 * u.arcmin)
@@ -124,6 +124,24 @@ def test_a_start_that_loses_the_cluster_does_not_count(one, found, monkeypatch):
     assert f1(alone.group == 0, found.group == 0) > 0.95
 
 
+def test_what_holds_from_one_start_only_is_listed_as_none_beside_the_cluster(both, monkeypatch):
+    """The first is never taken back; another one that other starts of the field do not show is, and is listed."""
+    stars, _, found = both
+    assert [c.accepted for c in found.candidates] == [True, True]
+
+    def doubt(fit, *_):
+        """The same members without evidence for them."""
+        return replace(fit, scores=fit.scores._replace(gain=0 * fit.scores.gain, spatial_gain=0 * fit.scores.gain))
+
+    monkeypatch.setattr(search_module, "anew", doubt)
+    once = search(stars)
+    assert [c.accepted for c in once.candidates] == [True, False]
+    assert once.stop_reason.startswith("found 1 cluster among ")
+    assert set(once.group) == {0, -1}
+    same = [c for c in found.candidates if abs(c.significance - once.candidates[1].significance) < 1e-6]
+    assert f1(once.candidates[1].probability >= 0.5, same[0].probability >= 0.5) > 0.95
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_shuffled_field_has_none(seed):
     stars, _ = plant(simulate_field(REGION, 860, seed=seed))
@@ -168,12 +186,12 @@ def test_what_clusters_share():
     """By their odds against the field; of two that were fitted together that is done already."""
     logits = np.arange(3.0).reshape(3, 1)
     one, two, three = (SimpleNamespace(rival=None, scores=SimpleNamespace(logit=logit)) for logit in logits)
-    answers = [(np.array([0.5]), np.zeros(1)), (np.array([0.5]), np.zeros(1)), (np.array([0.8]), np.zeros(1))]
-    np.testing.assert_allclose([p[0] for p, _ in _shared(answers, [one, two, three])], [1 / 7, 1 / 7, 4 / 7])
+    answers = [_Answer(np.array([p]), np.zeros(1)) for p in (0.5, 0.5, 0.8)]
+    np.testing.assert_allclose([a.probability[0] for a in _shared(answers, [one, two, three])], [1 / 7, 1 / 7, 4 / 7])
     one.rival, two.rival = two.scores.logit, one.scores.logit
-    np.testing.assert_allclose([p[0] for p, _ in _shared(answers, [one, two, three])], [1 / 6, 1 / 6, 4 / 7])
-    np.testing.assert_allclose([p[0] for p, _ in _shared(answers[:2], [one, two])], [0.5, 0.5])
-    np.testing.assert_allclose(_shared(answers[:1], [three])[0][0], 0.5)
+    np.testing.assert_allclose([a.probability[0] for a in _shared(answers, [one, two, three])], [1 / 6, 1 / 6, 4 / 7])
+    np.testing.assert_allclose([a.probability[0] for a in _shared(answers[:2], [one, two])], [0.5, 0.5])
+    np.testing.assert_allclose(_shared(answers[:1], [three])[0].probability, 0.5)
 
 
 def test_a_group_that_is_everywhere_is_not_the_nearest(monkeypatch):

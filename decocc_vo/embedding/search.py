@@ -112,19 +112,19 @@ def search_clusters(
         fits = _ranked(fits)
         losers = tuple(Group(f.probability, significance(f), accepted=False) for f in fits[:_LISTED])
         return Found(losers, group, None, why_none(embedding, fits, peaks, threshold), diagnostics)
-    winner = hold[0]
-    answers = _shared([_settled(fit, obs, seed, photometry) for fit in hold], hold)
+    hold, answers, unsteady = _steady(hold, [_settled(fit, obs, seed, photometry, threshold) for fit in hold])
+    winner, answers = hold[0], _shared(answers, hold)
     probability = winner.probability
     # One after the other: of a large table all at once would not fit into memory.
     squares = sum((repeat(winner, seed, number).probability - probability) ** 2 for number in range(_REPEATS))
-    spread = np.sqrt(squares / _REPEATS + answers[0][1] ** 2)
+    spread = np.sqrt(squares / _REPEATS + answers[0].spread ** 2)
     seconds["answers"] = time.perf_counter() - clock - sum(seconds.values())
     velocity = None if winner.perspective is None else winner.perspective.velocity.round(2).tolist()
     diagnostics |= {"velocity_km_s": velocity, "spread": float(np.max(spread, initial=0.0))}
-    groups = tuple(Group(p, significance(f)) for f, (p, _) in zip(hold, answers, strict=True))
+    groups = tuple(Group(a.probability, significance(f)) for f, a in zip(hold, answers, strict=True))
     for number in range(len(groups) - 1, -1, -1):
         group[groups[number].probability.astype(np.float32) >= 0.5] = number  # as in the table
-    return Found(groups, group, spread, why_found(embedding, hold, peaks), diagnostics)
+    return Found(groups + unsteady, group, spread, why_found(embedding, hold, peaks), diagnostics)
 
 
 def fit_candidates(obs, embedding, peaks, seed, threshold):
@@ -187,10 +187,18 @@ def _one_or_two(fit, threshold, seed):
     return separate(fit, threshold, FEWEST, seed)
 
 
-def _settled(fit, obs, seed, photometry):
+class _Answer(NamedTuple):
+    """Probability of every star, (n,), its spread, and from how many starts of the field the candidate holds."""
+
+    probability: np.ndarray
+    spread: np.ndarray
+    held: int = 1
+
+
+def _settled(fit, obs, seed, photometry, threshold):
     """Mean of the answers from several starts of the field, which end differently, and their spread."""
     # Sums, since of a large table not all would fit into memory.
-    total, squares, starts = np.zeros(len(obs)), np.zeros(len(obs)), 0
+    total, squares, starts, held = np.zeros(len(obs)), np.zeros(len(obs)), 0, 0
     # Two clusters that were fitted together would no longer share their stars.
     for number in range(_FIELDS if fit.rival is None else 1):
         one = anew(fit, seed, number) if number else fit
@@ -198,8 +206,23 @@ def _settled(fit, obs, seed, photometry):
             continue
         probability, spread = _answer(one, obs, seed, photometry)
         total, squares, starts = total + probability, squares + probability**2 + spread**2, starts + 1
+        held += not fault(one, threshold)
     mean = total / starts
-    return mean, np.sqrt(np.maximum(squares / starts - mean**2, 0.0))
+    return _Answer(mean, np.sqrt(np.maximum(squares / starts - mean**2, 0.0)), held)
+
+
+def _steady(fits, answers):
+    """
+    Clusters and their answers, and the groups of candidates that hold from one start of the field only.
+
+    The first is the cluster in any case. Of two that were fitted together there is one start.
+    """
+    steady, unsteady = [], []
+    for fit, answer in zip(fits, answers, strict=True):
+        holds = not steady or fit.rival is not None or answer.held > 1
+        (steady if holds else unsteady).append((fit, answer))
+    groups = tuple(Group(answer.probability, significance(fit), accepted=False) for fit, answer in unsteady)
+    return *zip(*steady, strict=True), groups
 
 
 def _answer(fit, obs, seed, photometry):
@@ -222,11 +245,11 @@ def _shared(answers, fits):
 
     Of two that were fitted together, each the other's rival, that is so already.
     """
-    odds = [probability / np.maximum(1 - probability, 1e-9) for probability, _ in answers]
+    odds = [answer.probability / np.maximum(1 - answer.probability, 1e-9) for answer in answers]
     shared = []
     for one, own, answer in zip(fits, odds, answers, strict=True):
         others = [o for other, o in zip(fits, odds, strict=True) if other is not one and not _rivals(one, other)]
-        shared.append((own / (1 + own + sum(others)), answer[1]) if others else answer)
+        shared.append(answer._replace(probability=own / (1 + own + sum(others))) if others else answer)
     return shared
 
 
