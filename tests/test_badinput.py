@@ -215,7 +215,7 @@ def test_files_that_cannot_be_read_exit_with_3(kind, ending, tmp_path, capsys):
 def test_endings_that_nobody_knows(tmp_path, capsys):
     (tmp_path / "stars.doc").write_text("ra dec")
     assert main(["run", "--stars", str(tmp_path / "stars.doc")]) == 2
-    assert_complaint(capsys, "'path' 'stars.doc' has no ending that is known")
+    assert_complaint(capsys, "'stars' 'stars.doc' has no ending that is known")
     assert main(["run", "M 45", "--survey", "hipparcos2", "--output", str(tmp_path / "members.doc")]) == 2
     assert_complaint(capsys, "'output' .*members.doc has no ending that is known")
 

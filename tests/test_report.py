@@ -142,6 +142,7 @@ def test_of_a_long_table_the_likely_members_are_embedded(result, monkeypatch, tm
     text = text_of(ET.fromstring(path.read_text()))
     assert "The 10 most probable of" in text
     assert f"a VOTable of {len(table)} of the 400 stars" in text
+    assert f"Download the table of {len(table)} stars that may be members" in text
 
 
 def test_masked_values_are_dashes_and_no_members(result):

@@ -221,7 +221,10 @@ def _stars_of_file(options):
             msg = f"'stars' is a file, and '{name.replace('_', '-')}' asks a survey; leave one of them out"
             raise InputError(msg)
     _check_target(options)
-    stars = read_stars(options.stars, options.columns, options.release)
+    try:
+        stars = read_stars(options.stars, options.columns, options.release)
+    except InputError as error:  # here the argument has another name
+        raise InputError(str(error).replace("'path'", "'stars'", 1)) from None
     name = options.target or _bare_name(Path(options.stars).name)
     known = conform(stars)
     usable = known[usable_rows(known)]
