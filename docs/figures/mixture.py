@@ -43,7 +43,7 @@ area, count = np.pi * np.diff(edges**2), np.histogram(radius, edges, weights=pro
 middle = (edges[1:] + edges[:-1]) / 2
 sky.errorbar(middle, count / area, np.sqrt(count) / area, fmt="o", ms=3, color=COLOURS["cmap"](0.7), label="sum of p")
 inward = np.argsort(radius)
-profile = model.fraction * len(obs) / (np.pi * obs.footprint**2) * np.exp(fit.scores.log_profile[inward])
+profile = fit.n_expected / (np.pi * obs.footprint**2) * np.exp(fit.scores.log_profile[inward])
 sky.plot(radius[inward], profile, color="black", linewidth=1.2, label="Plummer")
 sky.set(xlim=(0, 18), ylim=(0, None), xlabel="Radius [arcmin]", ylabel="Members per arcmin²")
 sky.set_title("Profile on the sky")
