@@ -15,6 +15,7 @@ __all__ = ["Embedding", "intrinsic_dispersion"]
 _COMPONENTS = 8  # Gaussians of the field
 _GROUPED = 8_000  # stars at most that are grouped by K-Means
 _STARTS = 20_000  # stars in all starts of K-Means together: a small table needs many for the best of them not to vary
+_OF_A_GRADE = 60  # stars at least: in a small table a field that depends on the errors takes the outer members
 _AWAY = 4.0  # sigma: stars that the field may start from are this far from the candidate
 # Sigma: where motions end nearer to their middle a table was cut. Those of 62 fields reach 16 and more; of few stars
 # the last is not as far out: of 20 times so many of each field's, of 30 to 300, one in a hundred ends nearer.
@@ -124,9 +125,9 @@ class Embedding:
 
 
 def _grades(cov):
-    """Grade of each measurement by the errors in motion: equal parts of all stars, as far as these differ."""
-    error = cov[:, 0, 0] * cov[:, 1, 1]
-    edges = np.unique(np.quantile(error, np.arange(1, GRADES) / GRADES))
+    """Grade of each measurement by the errors in motion: equal parts of all stars, where they differ and are many."""
+    error, grades = cov[:, 0, 0] * cov[:, 1, 1], int(np.clip(len(cov) // _OF_A_GRADE, 1, GRADES))
+    edges = np.unique(np.quantile(error, np.arange(1, grades) / grades))
     return np.searchsorted(edges, error).astype(np.int32)
 
 
