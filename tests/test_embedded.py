@@ -62,6 +62,11 @@ def test_grades_are_equal_parts_by_the_errors_in_motion(stars):
     np.testing.assert_array_equal(embed(stars[::-1]).grade, embedding.grade[::-1])
 
 
+def test_small_tables_have_fewer_grades(stars):
+    """In them a field that depends on the errors takes a cluster's outer members."""
+    assert [len(set(embed(stars[:n]).grade)) for n in (25, 119, 120, 359, 360)] == [1, 1, 2, 5, GRADES]
+
+
 def test_errors_that_are_all_the_same_are_of_one_grade(stars):
     obs = observables(stars, REGION)
     cov = np.tile(np.diag([0.1, 0.1, 0.1]) ** 2, (len(stars), 1, 1))
