@@ -125,8 +125,10 @@ class Embedding:
 
 
 def _grades(cov):
-    """Grade of each measurement by the errors in motion: equal parts of all stars, where they differ and are many."""
-    error, grades = cov[:, 0, 0] * cov[:, 1, 1], int(np.clip(len(cov) // _OF_A_GRADE, 1, GRADES))
+    """Grade of each measurement by its errors: equal parts of all stars, where they differ and are many."""
+    # The determinant does not depend on the axes, which turn over a field, nor on a perspective that is taken out; what
+    # is left of that in the last digits would make grades of places on the sky where all errors are the same.
+    error, grades = np.linalg.slogdet(cov)[1].round(6), int(np.clip(len(cov) // _OF_A_GRADE, 1, GRADES))
     edges = np.unique(np.quantile(error, np.arange(1, grades) / grades))
     return np.searchsorted(edges, error).astype(np.int32)
 
