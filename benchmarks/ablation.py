@@ -148,9 +148,10 @@ def old_ranking(obs, embedding, seed=0, **_):
     ]
 
 
+ONE_GRADE = patch.object(embedded, "_grades", lambda cov: np.zeros(len(cov), np.int32))
 MIXTURE = {
     "all stages": [],
-    "errors left out": [patch.object(embedded, "arcsinh_features", no_errors)],
+    "errors left out": [patch.object(embedded, "arcsinh_features", no_errors), ONE_GRADE],
     "no arcsinh": [
         patch.object(embedded, "arcsinh_features", linear),
         *NOT_STRAIGHT,
@@ -167,7 +168,7 @@ MIXTURE = {
     ],
     "no floor under the field": [patch.object(detection, "_FLOOR", 0.0)],
     "field started from all stars": [patch.object(embedded, "_AWAY", 0.0)],
-    "one grade for all stars": [patch.object(embedded, "_grades", lambda cov: np.zeros(len(cov), np.int32))],
+    "one grade for all stars": [ONE_GRADE],
     "one field Gaussian": [patch.object(embedded, "_COMPONENTS", 1)],
     "nearby stars not searched apart": [patch.object(candidates, "_NEARBY", np.inf)],
     "no perspective": [patch.object(search, "straighten", lambda fit, *_: fit)],

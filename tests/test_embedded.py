@@ -10,6 +10,7 @@ from decocc_vo.columns import AU_YR
 from decocc_vo.embedding.embedded import Embedding, intrinsic_dispersion
 from decocc_vo.embedding.features import observables
 from decocc_vo.embedding.mixture import GRADES
+from decocc_vo.embedding.perspective import Perspective
 from decocc_vo.simulate import simulate_field
 
 REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 30 * u.arcmin)
@@ -56,7 +57,7 @@ def test_the_embedding_goes_back_and_its_slope_is_the_derivative(stars):
 
 def test_grades_are_equal_parts_by_the_errors_in_motion(stars):
     embedding = embed(stars)
-    error = embedding.cov[:, 0, 0] * embedding.cov[:, 1, 1]
+    error = np.linalg.det(embedding.cov)
     assert list(np.bincount(embedding.grade, minlength=GRADES)) == [len(stars) // GRADES] * GRADES
     assert np.all(np.diff(embedding.grade[np.argsort(error)]) >= 0)
     np.testing.assert_array_equal(embed(stars[::-1]).grade, embedding.grade[::-1])
@@ -67,10 +68,25 @@ def test_small_tables_have_fewer_grades(stars):
     assert [len(set(embed(stars[:n]).grade)) for n in (25, 119, 120, 359, 360)] == [1, 1, 2, 5, GRADES]
 
 
-def test_errors_that_are_all_the_same_are_of_one_grade(stars):
+@pytest.mark.parametrize("dec", [-35.0, 89.9])
+def test_errors_that_are_all_the_same_are_of_one_grade(dec):
+    """Though axes turn over the field, which would make grades of places on the sky."""
+    region = ClusterRegion(SkyCoord(120.0, dec, unit="deg"), 30 * u.arcmin)
+    field = simulate_field(region, 900, seed=3)
+    for name, error in (("pmra", 0.1), ("pmdec", 0.13), ("parallax", 0.12)):
+        field[f"{name}_error"] = np.full(len(field), error)
+    obs = observables(field, region)
+    assert np.ptp(obs.cov[:, 0, 0]) > 0
+    assert set(Embedding.of(obs.x, obs.cov, obs.xy / obs.footprint, obs.footprint).grade) == {0}
+
+
+def test_a_perspective_that_is_taken_out_changes_no_grade(stars):
     obs = observables(stars, REGION)
-    cov = np.tile(np.diag([0.1, 0.1, 0.1]) ** 2, (len(stars), 1, 1))
-    assert set(Embedding.of(obs.x, cov, obs.xy / obs.footprint, obs.footprint).grade) == {0}
+    perspective = Perspective(np.array([20.0, -30.0, 40.0]), 20.0)
+    x, cov = perspective.straighten(obs.x, obs.cov, 20 * obs.xy)
+    assert np.abs(cov - obs.cov).max() > 1e-3
+    straight = Embedding.of(x, cov, obs.xy / obs.footprint, obs.footprint)
+    np.testing.assert_array_equal(straight.grade, embed(stars).grade)
 
 
 def test_the_fields_gaussians_do_not_start_on_a_cluster():

@@ -290,7 +290,10 @@ def test_warm_steps_hold_the_clusters_place():
 @pytest.mark.parametrize("held", [prior(strength=0.0, field_strength=0.0), prior(strength=30.0, field_strength=15.0)])
 def test_the_posterior_never_decreases(held):
     """
-    Every step is one of expectation maximisation of the likelihood times the priors.
+    Every step is one of expectation maximisation of the likelihood times the priors of the scatters.
+
+    The pseudocounts of the weights of the grades follow what all grades have, which is no fixed prior: they are small
+    beside these stars, as the tolerance is.
 
     All stars are at one place, where the profile is 1 and drops out: its radius is of a grid and its centre is
     robust, so that only the mixture in the embedding maximises a likelihood.

@@ -15,7 +15,7 @@ from decocc_vo.embedding import search as search_module
 from decocc_vo.embedding.detection import Embedding, fit_peak
 from decocc_vo.embedding.evidence import evidence
 from decocc_vo.embedding.features import observables
-from decocc_vo.embedding.search import _Answer, _nearest_first, _shared, search_clusters
+from decocc_vo.embedding.search import _Answer, _nearest_first, _shared, _steady, search_clusters
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, shuffle_positions, simulate_field
 
 REGION = ClusterRegion(SkyCoord(120.0, -35.0, unit="deg"), 30 * u.arcmin)
@@ -137,9 +137,37 @@ def test_what_holds_from_one_start_only_is_listed_as_none_beside_the_cluster(bot
     once = search(stars)
     assert [c.accepted for c in once.candidates] == [True, False]
     assert once.stop_reason.startswith("found 1 cluster among ")
+    told = f"; one more, of {once.candidates[1].significance:.1f}, holds from one start of the field only"
+    assert told in once.stop_reason
     assert set(once.group) == {0, -1}
     same = [c for c in found.candidates if abs(c.significance - once.candidates[1].significance) < 1e-6]
     assert f1(once.candidates[1].probability >= 0.5, same[0].probability >= 0.5) > 0.95
+
+
+@pytest.mark.parametrize(("held", "rival", "kept"), [(1, None, False), (2, None, True), (1, np.zeros(3), True)])
+def test_two_starts_of_four_are_enough_and_of_a_pair_there_is_one(held, rival, kept, monkeypatch):
+    monkeypatch.setattr(search_module, "significance", lambda fit: fit.value)
+    best, other = SimpleNamespace(rival=None, value=50.0), SimpleNamespace(rival=rival, value=9.0)
+    answers = [_Answer(np.full(3, p), np.zeros(3), n) for p, n in ((0.9, 1), (0.6, held))]
+    steady, unsteady = _steady([best, other], answers)
+    assert [fit for fit, _ in steady] == [best, other][: 1 + kept]
+    assert [group.significance for group in unsteady] == [9.0][kept:]
+    assert not any(group.accepted for group in unsteady)
+
+
+def test_what_holds_from_one_start_only_is_not_the_cluster_though_it_is_nearer(both, monkeypatch):
+    """The better one is a cluster in any case, the other one only if other starts of the field say so."""
+    stars, _, found = both
+    aside = np.argmin([c.significance for c in found.candidates])
+    monkeypatch.setattr(search_module, "_nearest_first", lambda fits: fits[::-1])
+    assert search(stars).candidates[0].significance == found.candidates[aside].significance
+    weaker = min(c.significance for c in found.candidates)
+    first = search_module.fault
+    monkeypatch.setattr(search_module, "anew", lambda fit, *_: replace(fit, explained=1.0))
+    monkeypatch.setattr(search_module, "fault", lambda fit, t: "no start" if fit.explained == 1.0 else first(fit, t))
+    once = search(stars)
+    assert once.candidates[0].significance > weaker
+    assert [c.accepted for c in once.candidates] == [True, False]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -186,7 +214,7 @@ def test_what_clusters_share():
     """By their odds against the field; of two that were fitted together that is done already."""
     logits = np.arange(3.0).reshape(3, 1)
     one, two, three = (SimpleNamespace(rival=None, scores=SimpleNamespace(logit=logit)) for logit in logits)
-    answers = [_Answer(np.array([p]), np.zeros(1)) for p in (0.5, 0.5, 0.8)]
+    answers = [_Answer(np.array([p]), np.zeros(1), 4) for p in (0.5, 0.5, 0.8)]
     np.testing.assert_allclose([a.probability[0] for a in _shared(answers, [one, two, three])], [1 / 7, 1 / 7, 4 / 7])
     one.rival, two.rival = two.scores.logit, one.scores.logit
     np.testing.assert_allclose([a.probability[0] for a in _shared(answers, [one, two, three])], [1 / 6, 1 / 6, 4 / 7])

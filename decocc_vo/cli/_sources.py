@@ -223,8 +223,10 @@ def _stars_of_file(options):
     _check_target(options)
     try:
         stars = read_stars(options.stars, options.columns, options.release)
-    except InputError as error:  # here the argument has another name
-        raise InputError(str(error).replace("'path'", "'stars'", 1)) from None
+    except InputError as error:
+        if not str(error).startswith("'path'"):
+            raise
+        raise InputError("'stars'" + str(error).removeprefix("'path'")) from None  # the argument's name here
     name = options.target or _bare_name(Path(options.stars).name)
     known = conform(stars)
     usable = known[usable_rows(known)]

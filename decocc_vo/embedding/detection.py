@@ -327,7 +327,7 @@ def anew(fit, seed, number):
     embedding = fit.embedding.regrouped(other)
     start = fit.model._replace(**_fresh(embedding, fit.mean, fit.dispersion))
     new = _run(embedding, start, fit.mean, fit.dispersion, steps=_FINAL_STEPS, warm=_WARM, seed=other)
-    return replace(new, perspective=fit.perspective)
+    return replace(new, perspective=fit.perspective, explained=fit.explained)
 
 
 def repeat(fit, seed, number, steps=10):

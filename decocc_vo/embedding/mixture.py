@@ -6,8 +6,8 @@ is a sum of Gaussians in the embedding, flat over the footprint whatever its sha
 is added to the components' own (extreme deconvolution: Bovy, Hogg & Roweis 2011, AnAS 5, 1657), and expectation
 maximisation with priors on the intrinsic scatter finds the rest. What a field is made of depends on the errors: faint
 stars are farther away, and move less. So the parts that the components have of the stars are those of stars of one
-grade, from the best measured to the worst. Everything is a pure function of fixed shapes; rows of weight zero are
-padding.
+grade, from the best measured to the worst, of which a small table has fewer. Everything is a pure function of fixed
+shapes; rows of weight zero are padding.
 """
 
 from typing import NamedTuple

@@ -202,8 +202,7 @@ def _valley(*pair):
     ends = np.stack([fit.model.centre for fit in pair]).astype(float)
     path = ends[0] + np.linspace(0, 1, 41)[:, None] * (ends[1] - ends[0])
     modelled = sum(
-        float(fit.model.fraction.mean())
-        * np.exp(log_plummer(path, centre, float(fit.model.radius)) - float(fit.model.log_norm))
+        fit.n_expected * np.exp(log_plummer(path, centre, float(fit.model.radius)) - float(fit.model.log_norm))
         for fit, centre in zip(pair, ends, strict=True)
     )
     counted = _counts(pair, path, np.hypot(*(ends[1] - ends[0])) / 6)

@@ -17,7 +17,7 @@ _NO_FIELD = (
 )
 
 
-def why_found(embedding, fits, peaks):
+def why_found(embedding, fits, peaks, unsteady=()):
     """
     Say what was found.
 
@@ -29,6 +29,8 @@ def why_found(embedding, fits, peaks):
         Candidates that hold; the first is the cluster.
     peaks : list of `~decocc_vo.embedding.matched_filter.Peak`
         What was tried.
+    unsteady : sequence of float
+        Significance of those that hold from one start of the field only.
 
     Returns
     -------
@@ -36,6 +38,7 @@ def why_found(embedding, fits, peaks):
     """
     told = f"found {_counted(len(fits), 'cluster')} among {_counted(len(peaks), 'candidate')}; significance "
     told += ", ".join(f"{significance(fit):.1f}" for fit in fits)
+    told += "".join(f"; one more, of {value:.1f}, holds from one start of the field only" for value in unsteady)
     return told + _aside(fits) + _without_field(embedding, fits[0].mean)
 
 

@@ -39,7 +39,12 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found: candidates, best first; the group and the spread of each star; why it ended; more."""
+    """
+    What a search found.
+
+    Candidates: the cluster, others, then those that hold from one start of the field only; or, where none holds, the
+    best. The group and the spread of each star; why it ended; more.
+    """
 
     candidates: tuple[Group, ...]
     group: np.ndarray
@@ -103,8 +108,7 @@ def search_clusters(
     else:
         fits = [against_field(f, seed) if significance(f) >= threshold else f for f in fits]
     hold = [f for f in fits if not fault(f, threshold)]
-    # The one that was asked for: by its stars, or by where it is.
-    hold = _nearest_first(hold) if start is None else sorted(hold, key=lambda f: -float(start @ f.probability))
+    hold = _ranked(hold) if start is None else sorted(hold, key=lambda f: -float(start @ f.probability))
     seconds["candidates"] = time.perf_counter() - clock - seconds["search"]
     group = np.full(len(obs), -1, np.int16)
     diagnostics = {"seconds_by_stage": seconds, "peaks": len(peaks)}
@@ -112,9 +116,12 @@ def search_clusters(
         fits = _ranked(fits)
         losers = tuple(Group(f.probability, significance(f), accepted=False) for f in fits[:_LISTED])
         return Found(losers, group, None, why_none(embedding, fits, peaks, threshold), diagnostics)
-    hold, answers, unsteady = _steady(hold, [_settled(fit, obs, seed, photometry, threshold) for fit in hold])
-    winner, answers = hold[0], _shared(answers, hold)
-    probability = winner.probability
+    steady, unsteady = _steady(hold, [_settled(fit, obs, seed, photometry, threshold) for fit in hold])
+    hold = [fit for fit, _ in steady]
+    if start is None:  # the one that was asked for is that of the stars given, or told by where it is
+        hold = _nearest_first(hold)
+    answers = _shared([next(answer for one, answer in steady if one is fit) for fit in hold], hold)
+    winner, probability = hold[0], hold[0].probability
     # One after the other: of a large table all at once would not fit into memory.
     squares = sum((repeat(winner, seed, number).probability - probability) ** 2 for number in range(_REPEATS))
     spread = np.sqrt(squares / _REPEATS + answers[0].spread ** 2)
@@ -124,7 +131,8 @@ def search_clusters(
     groups = tuple(Group(a.probability, significance(f)) for f, a in zip(hold, answers, strict=True))
     for number in range(len(groups) - 1, -1, -1):
         group[groups[number].probability.astype(np.float32) >= 0.5] = number  # as in the table
-    return Found(groups + unsteady, group, spread, why_found(embedding, hold, peaks), diagnostics)
+    reason = why_found(embedding, hold, peaks, [g.significance for g in unsteady])
+    return Found(groups + unsteady, group, spread, reason, diagnostics)
 
 
 def fit_candidates(obs, embedding, peaks, seed, threshold):
@@ -192,7 +200,7 @@ class _Answer(NamedTuple):
 
     probability: np.ndarray
     spread: np.ndarray
-    held: int = 1
+    held: int
 
 
 def _settled(fit, obs, seed, photometry, threshold):
@@ -213,16 +221,16 @@ def _settled(fit, obs, seed, photometry, threshold):
 
 def _steady(fits, answers):
     """
-    Clusters and their answers, and the groups of candidates that hold from one start of the field only.
+    Clusters with their answers, and the groups of candidates that hold from one start of the field only.
 
-    The first is the cluster in any case. Of two that were fitted together there is one start.
+    The first candidate, the best, is a cluster in any case. Of two that were fitted together there is one start.
     """
     steady, unsteady = [], []
     for fit, answer in zip(fits, answers, strict=True):
         holds = not steady or fit.rival is not None or answer.held > 1
         (steady if holds else unsteady).append((fit, answer))
     groups = tuple(Group(answer.probability, significance(fit), accepted=False) for fit, answer in unsteady)
-    return *zip(*steady, strict=True), groups
+    return steady, groups
 
 
 def _answer(fit, obs, seed, photometry):
