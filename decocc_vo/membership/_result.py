@@ -43,8 +43,9 @@ class Membership:
     summary : `~astropy.table.Table`
         One row that characterises the cluster, or no row when there is none.
     candidates : `~astropy.table.Table`
-        Every group that holds as a cluster, best first, and after them those that nearly do, or up to three that came
-        close, with the columns of the summary and ``accepted``: 1 for one that holds.
+        Every group that holds as a cluster, the cluster first, and after them those that do so from one start of the
+        field only; or up to three that came close. With the columns of the summary and ``accepted``: 1 for one that
+        holds.
     diagnostics : dict
         ``stop_reason`` (a sentence), ``not_used`` (stars that did not take part, by the reason), seed, settings,
         version, seconds, and what else the method tells.
