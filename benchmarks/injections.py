@@ -2,20 +2,22 @@
 Exact truth: clusters injected into real fields without theirs, and fields in which there is none.
 
     python benchmarks/injections.py FIELDS [--clusters 500] [--sizes 10,3000] [--nulls 300] [--pairs 60] [--jobs N]
-        [--pair-motion KM_S] [--wide N] [--of-disc] [--cut MAS_YR] [--seed N] [--output FILE.json]
+        [--pair-motion KM_S] [--wide N] [--of-disc] [--cut MAS_YR] [--seed N] [--without FILE.json]
+        [--output FILE.json]
 
-Each field of FIELDS loses its listed and probable members, and its positions are dealt out anew. A cluster of 10 to
-3000 stars, or as ``--sizes`` says, at 50 pc to 10 kpc, half to 0.3 % of all stars, is put into it, and
-`decocc_vo.DECOCC` is asked for the cluster, as a user would: nothing is left out. Its motion is any field star's, or
-with ``--of-disc`` that of field stars at its distance, among which it is harder to find. Printed are completeness of
-the detection, F1, the reliability of the probabilities, and the sum of p, by size. Nulls are the same fields without a
-cluster, simulated fields, and the real fields with their members removed but all positions as they were: the largest
-significance each reaches, and how many hold a candidate at the default threshold. Pairs are two clusters of one
-distance and motion, within 0.1 mas/yr, in such a field: how many come back as two; with ``--pair-motion`` their motions
-differ by so much, and they overlap on the sky. With ``--cut`` tables are cut to so many mas/yr on either side of the
-cluster's motion in both axes, and where there is none of a star's, or half to twice that. Wide are clusters of 15 to
-300 stars at 50 to 400 pc in simulated fields of 2 to 10 degrees and 10 000 to 50 000 stars, found with their
-perspective and, beside, with that left out.
+Each field of FIELDS loses its listed and probable members, and its positions are dealt out anew. Who is probable is for
+this version to say, so that another draws other clusters, unless the file of ``--without`` says it: where there is none
+yet, it is made. A cluster of 10 to 3000 stars, or as ``--sizes`` says, at 50 pc to 10 kpc, half to 0.3 % of all stars,
+is put into it, and `decocc_vo.DECOCC` is asked for the cluster, as a user would: nothing is left out. Its motion is any
+field star's, or with ``--of-disc`` that of field stars at its distance, among which it is harder to find. Printed are
+completeness of the detection, F1, the reliability of the probabilities, and the sum of p, by size. Nulls are the same
+fields without a cluster, simulated fields, and the real fields with their members removed but all positions as they
+were: the largest significance each reaches, and how many hold a candidate at the default threshold. Pairs are two
+clusters of one distance and motion, within 0.1 mas/yr, in such a field: how many come back as two; with
+``--pair-motion`` their motions differ by so much, and they overlap on the sky. With ``--cut`` tables are cut to so many
+mas/yr on either side of the cluster's motion in both axes, and where there is none of a star's, or half to twice that.
+Wide are clusters of 15 to 300 stars at 50 to 400 pc in simulated fields of 2 to 10 degrees and 10 000 to 50 000 stars,
+found with their perspective and, beside, with that left out.
 """
 
 import argparse
@@ -67,20 +69,35 @@ def background(rng):
     return list(_BACKGROUNDS.items())[int(rng.integers(len(_BACKGROUNDS)))]
 
 
-def empty_field(entry, fields):
-    """Stars of a real field without listed and probable members, and its region."""
+def empty_field(entry, fields, left_out=None):
+    """Stars of a real field without listed and probable members or others' ``source_id``, and its region."""
     stars, region = read_field(entry, fields)
+    if left_out is not None:
+        return stars[~np.isin(stars["source_id"], left_out[entry["name"]])], region
     probability = np.ma.filled(DECOCC().fit(stars, region).table["membership_prob"], 0.0)
     return without_cluster(stars, read_truth(entry, fields, stars)[0], probability), region
 
 
-def empty_fields(fields, jobs):
-    """All of them, by name; Hipparcos has no G, from which the errors of simulated stars follow."""
+def empty_fields(fields, jobs, without=None):
+    """
+    All of them, by name; Hipparcos has no G, from which the errors of simulated stars follow.
+
+    The ``source_id`` of the stars they lose are read from a file, or kept in it if there is none.
+    """
     manifest = json.loads((fields / "manifest.json").read_text())
     manifest = [entry for entry in manifest if "hipparcos" not in entry["name"]]
+    left_out = json.loads(without.read_text()) if without and without.exists() else None
     with pool(jobs) as processes:
-        empty = list(processes.map(partial(empty_field, fields=fields), manifest))
-    return {entry["name"]: field for entry, field in zip(manifest, empty, strict=True)}
+        empty = processes.map(partial(empty_field, fields=fields, left_out=left_out), manifest)
+        empty = {entry["name"]: field for entry, field in zip(manifest, empty, strict=True)}
+    if without and left_out is None:
+        without.write_text(json.dumps({entry["name"]: _lost(entry, fields, empty) for entry in manifest}))
+    return empty
+
+
+def _lost(entry, fields, empty):
+    """The ``source_id`` of the stars that a field has lost."""
+    return np.setdiff1d(read_field(entry, fields)[0]["source_id"], empty[entry["name"]][0]["source_id"]).tolist()
 
 
 def injected(field, region, rng, sizes, of_disc=False):
@@ -374,6 +391,7 @@ def parser(doc, *, clusters, nulls, sizes):
     common.add_argument("--sizes", type=lambda text: [float(n) for n in text.split(",")], default=sizes)
     common.add_argument("--jobs", type=int, default=1, help="processes")
     common.add_argument("--seed", type=int, default=0)
+    common.add_argument("--without", type=Path, help="JSON of the stars that each field loses")
     return common
 
 
@@ -387,7 +405,7 @@ def main(args=None):
     arguments.add_argument("--cut", type=float, help="mas/yr about the cluster's motion that tables are cut to")
     arguments.add_argument("--output", type=Path)
     options = arguments.parse_args(args)
-    backgrounds = empty_fields(options.fields, options.jobs)
+    backgrounds = empty_fields(options.fields, options.jobs, options.without)
     with pool(options.jobs, backgrounds) as jobs:
         settings = options.seed, options.sizes, options.of_disc, options.cut
         rows = answers(jobs, partial(run_cluster, *settings), options.clusters)

@@ -2,6 +2,7 @@
 What a significance is worth: how many fields without a cluster reach it, and how many clusters are found from it on.
 
     python benchmarks/significance.py FIELDS [--clusters 4000] [--nulls 6000] [--sizes 9,60] [--jobs N] [--seed N]
+        [--without FILE.json]
 
 Clusters are injected into real fields without theirs, and fields without one are those fields with their positions
 dealt out anew, as in ``injections.py``; here it is the candidates themselves that are looked at. Printed are the part
@@ -83,7 +84,7 @@ def report(clusters, nulls):
 def main(args=None):
     """Parse the command line and run."""
     options = injections.parser(__doc__, clusters=4000, nulls=6000, sizes=[9, 60]).parse_args(args)
-    backgrounds = injections.empty_fields(options.fields, options.jobs)
+    backgrounds = injections.empty_fields(options.fields, options.jobs, options.without)
     with injections.pool(options.jobs, backgrounds) as jobs:
         clusters = injections.answers(jobs, partial(run, options.seed, options.sizes), options.clusters)
         nulls = injections.answers(jobs, partial(run, options.seed, None), options.nulls)

@@ -1,6 +1,7 @@
 """The benchmarks' parts that a change of the package could break unseen, on made-up stars."""
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.table import Table
 
 from decocc_vo import ClusterRegion
 from decocc_vo.simulate import SimulatedCluster, inject_cluster, simulate_field
@@ -157,3 +159,25 @@ def test_clusters_near_by_in_wide_fields(benchmark, capsys):
     told = capsys.readouterr().out
     assert f", with perspective: mean F1 {(row['f1'] + 0.9) / 2:.4f}, worst 0.900, 0 lost" in told
     assert f", without perspective: mean F1 {(row['f1_without'] + 0.2) / 2:.4f}, worst 0.200, 1 lost" in told
+
+
+def test_another_version_can_have_the_same_fields(benchmark, tmp_path):
+    """What the fields lose is kept, and then not asked for again."""
+    injections = benchmark("injections")
+    stars = inject_cluster(simulate_field(REGION, 600, seed=1), REGION, SimulatedCluster(80, -3.0, 2.0, 1.1, 4.0))
+    stars["source_id"] = np.arange(len(stars)) + 2**60
+    listed = Table({"source_id": stars["source_id"][-80:-40], "label": np.ones(40, int)})
+    for folder, table in (("stars", stars), ("truth", listed)):
+        (tmp_path / folder).mkdir()
+        table.write(tmp_path / folder / "made_up.fits")
+    entry = {"name": "made_up", "ra": 120.0, "dec": -35.0, "radius_arcmin": 20.0, "cluster": "made up"}
+    (tmp_path / "manifest.json").write_text(json.dumps([entry]))
+    kept = tmp_path / "without.json"
+    first, _ = injections.empty_fields(tmp_path, 1, kept)["made_up"]
+    assert 500 < len(first) < 620
+    assert not np.isin(listed["source_id"], first["source_id"]).any()
+    left_out = json.loads(kept.read_text())
+    assert set(left_out["made_up"]) == set(stars["source_id"].tolist()) - set(first["source_id"].tolist())
+    kept.write_text(json.dumps({"made_up": left_out["made_up"][:7]}))
+    again, _ = injections.empty_fields(tmp_path, 1, kept)["made_up"]
+    assert len(again) == len(stars) - 7
