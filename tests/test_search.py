@@ -145,21 +145,20 @@ def test_what_holds_from_one_start_only_is_listed_as_none_beside_the_cluster(bot
 
 
 @pytest.mark.parametrize(("held", "rival", "kept"), [(1, None, False), (2, None, True), (1, np.zeros(3), True)])
-def test_two_starts_of_four_are_enough_and_of_a_pair_there_is_one(held, rival, kept, monkeypatch):
-    monkeypatch.setattr(search_module, "significance", lambda fit: fit.value)
-    best, other = SimpleNamespace(rival=None, value=50.0), SimpleNamespace(rival=rival, value=9.0)
-    answers = [_Answer(np.full(3, p), np.zeros(3), n) for p, n in ((0.9, 1), (0.6, held))]
-    steady, unsteady = _steady([best, other], answers)
-    assert [fit for fit, _ in steady] == [best, other][: 1 + kept]
-    assert [group.significance for group in unsteady] == [9.0][kept:]
-    assert not any(group.accepted for group in unsteady)
+def test_two_starts_of_four_are_enough_and_of_a_pair_there_is_one(held, rival, kept):
+    best, other = SimpleNamespace(rival=None), SimpleNamespace(rival=rival)
+    steady, unsteady = _steady(
+        [_Answer(best, np.zeros(3), np.zeros(3), 1), _Answer(other, np.ones(3), np.zeros(3), held)]
+    )
+    assert [answer.fit for answer in steady] == [best, other][: 1 + kept]
+    assert [answer.fit for answer in unsteady] == [other][kept:]
 
 
 def test_what_holds_from_one_start_only_is_not_the_cluster_though_it_is_nearer(both, monkeypatch):
     """The better one is a cluster in any case, the other one only if other starts of the field say so."""
     stars, _, found = both
     aside = np.argmin([c.significance for c in found.candidates])
-    monkeypatch.setattr(search_module, "_nearest_first", lambda fits: fits[::-1])
+    monkeypatch.setattr(search_module, "_nearest_first", lambda answers: answers[::-1])
     assert search(stars).candidates[0].significance == found.candidates[aside].significance
     weaker = min(c.significance for c in found.candidates)
     first = search_module.fault
@@ -214,31 +213,33 @@ def test_what_clusters_share():
     """By their odds against the field; of two that were fitted together that is done already."""
     logits = np.arange(3.0).reshape(3, 1)
     one, two, three = (SimpleNamespace(rival=None, scores=SimpleNamespace(logit=logit)) for logit in logits)
-    answers = [_Answer(np.array([p]), np.zeros(1), 4) for p in (0.5, 0.5, 0.8)]
-    np.testing.assert_allclose([a.probability[0] for a in _shared(answers, [one, two, three])], [1 / 7, 1 / 7, 4 / 7])
+    given = zip((one, two, three), (0.5, 0.5, 0.8), strict=True)
+    answers = [_Answer(fit, np.array([p]), np.zeros(1), 4) for fit, p in given]
+    np.testing.assert_allclose([a.probability[0] for a in _shared(answers)], [1 / 7, 1 / 7, 4 / 7])
     one.rival, two.rival = two.scores.logit, one.scores.logit
-    np.testing.assert_allclose([a.probability[0] for a in _shared(answers, [one, two, three])], [1 / 6, 1 / 6, 4 / 7])
-    np.testing.assert_allclose([a.probability[0] for a in _shared(answers[:2], [one, two])], [0.5, 0.5])
-    np.testing.assert_allclose(_shared(answers[:1], [three])[0].probability, 0.5)
+    np.testing.assert_allclose([a.probability[0] for a in _shared(answers)], [1 / 6, 1 / 6, 4 / 7])
+    np.testing.assert_allclose([a.probability[0] for a in _shared(answers[:2])], [0.5, 0.5])
+    np.testing.assert_allclose(_shared(answers[:1])[0].probability, 0.5)
 
 
 def test_a_group_that_is_everywhere_is_not_the_nearest(monkeypatch):
     """Where the centre of stars without concentration is, nobody knows."""
 
-    def fit(centre, radius, members, significance):
+    def answer(centre, radius, members, significance):
         model = SimpleNamespace(centre=np.array(centre), radius=radius)
-        return SimpleNamespace(model=model, n_expected=members, significance=significance)
+        fit = SimpleNamespace(model=model, n_expected=members, significance=significance)
+        return _Answer(fit, np.zeros(1), np.zeros(1), 4)
 
     monkeypatch.setattr(search_module, "significance", lambda fit: fit.significance)
-    cluster, group = fit((0.2, 0.1), 0.1, 50.0, 100.0), fit((0.05, 0.0), 2.0, 20.0, 30.0)
+    cluster, group = answer((0.2, 0.1), 0.1, 50.0, 100.0), answer((0.05, 0.0), 2.0, 20.0, 30.0)
     assert _nearest_first([cluster, group])[0] is cluster
-    rich, behind = fit((0.03, 0.0), 0.6, 500.0, 400.0), fit((0.2, 0.1), 0.05, 80.0, 300.0)
+    rich, behind = answer((0.03, 0.0), 0.6, 500.0, 400.0), answer((0.2, 0.1), 0.05, 80.0, 300.0)
     assert _nearest_first([rich, behind])[0] is rich
-    weak = fit((0.0, 0.0), 0.05, 30.0, 19.0)
+    weak = answer((0.0, 0.0), 0.05, 30.0, 19.0)
     assert _nearest_first([cluster, weak])[0] is cluster
-    assert _nearest_first([cluster, fit((0.0, 0.0), 0.05, 30.0, 21.0)])[1] is cluster
+    assert _nearest_first([cluster, answer((0.0, 0.0), 0.05, 30.0, 21.0)])[1] is cluster
     # A cluster that fills the region is not behind a clump in its middle: neither is surely nearer.
-    filling, clump = fit((0.1, 0.0), 0.8, 34.0, 65.0), fit((0.02, 0.0), 0.1, 17.0, 20.0)
+    filling, clump = answer((0.1, 0.0), 0.8, 34.0, 65.0), answer((0.02, 0.0), 0.1, 17.0, 20.0)
     assert _nearest_first([filling, clump])[0] is filling
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .candidates import find_peaks
 from .context import context_features, without_photometry
-from .detection import against_field, anew, fit_peak, refine, repeat, straighten
+from .detection import Fit, against_field, anew, fit_peak, refine, repeat, straighten
 from .embedded import Embedding
 from .evidence import evidence, significance
 from .features import observables
@@ -116,22 +116,22 @@ def search_clusters(
         fits = _ranked(fits)
         losers = tuple(Group(f.probability, significance(f), accepted=False) for f in fits[:_LISTED])
         return Found(losers, group, None, why_none(embedding, fits, peaks, threshold), diagnostics)
-    steady, unsteady = _steady(hold, [_settled(fit, obs, seed, photometry, threshold) for fit in hold])
-    hold = [fit for fit, _ in steady]
+    answers, unsteady = _steady([_settled(fit, obs, seed, photometry, threshold) for fit in hold])
     if start is None:  # the one that was asked for is that of the stars given, or told by where it is
-        hold = _nearest_first(hold)
-    answers = _shared([next(answer for one, answer in steady if one is fit) for fit in hold], hold)
-    winner, probability = hold[0], hold[0].probability
+        answers = _nearest_first(answers)
+    answers = _shared(answers)
+    winner, probability = answers[0].fit, answers[0].fit.probability
     # One after the other: of a large table all at once would not fit into memory.
     squares = sum((repeat(winner, seed, number).probability - probability) ** 2 for number in range(_REPEATS))
     spread = np.sqrt(squares / _REPEATS + answers[0].spread ** 2)
     seconds["answers"] = time.perf_counter() - clock - sum(seconds.values())
     velocity = None if winner.perspective is None else winner.perspective.velocity.round(2).tolist()
     diagnostics |= {"velocity_km_s": velocity, "spread": float(np.max(spread, initial=0.0))}
-    groups = tuple(Group(a.probability, significance(f)) for f, a in zip(hold, answers, strict=True))
+    groups = tuple(Group(answer.probability, significance(answer.fit)) for answer in answers)
     for number in range(len(groups) - 1, -1, -1):
         group[groups[number].probability.astype(np.float32) >= 0.5] = number  # as in the table
-    reason = why_found(embedding, hold, peaks, [g.significance for g in unsteady])
+    unsteady = tuple(Group(answer.probability, significance(answer.fit), accepted=False) for answer in unsteady)
+    reason = why_found(embedding, [answer.fit for answer in answers], peaks, [g.significance for g in unsteady])
     return Found(groups + unsteady, group, spread, reason, diagnostics)
 
 
@@ -196,8 +196,11 @@ def _one_or_two(fit, threshold, seed):
 
 
 class _Answer(NamedTuple):
-    """Probability of every star, (n,), its spread, and from how many starts of the field the candidate holds."""
+    """
+    Of a candidate's fit: probability of every star, (n,), its spread, and from how many starts of the field it holds.
+    """
 
+    fit: Fit
     probability: np.ndarray
     spread: np.ndarray
     held: int
@@ -216,21 +219,20 @@ def _settled(fit, obs, seed, photometry, threshold):
         total, squares, starts = total + probability, squares + probability**2 + spread**2, starts + 1
         held += not fault(one, threshold)
     mean = total / starts
-    return _Answer(mean, np.sqrt(np.maximum(squares / starts - mean**2, 0.0)), held)
+    return _Answer(fit, mean, np.sqrt(np.maximum(squares / starts - mean**2, 0.0)), held)
 
 
-def _steady(fits, answers):
+def _steady(answers):
     """
-    Clusters with their answers, and the groups of candidates that hold from one start of the field only.
+    Of candidates, the best first, those that are clusters, and those that hold from one start of the field only.
 
-    The first candidate, the best, is a cluster in any case. Of two that were fitted together there is one start.
+    The best is a cluster in any case. Of two that were fitted together there is one start.
     """
     steady, unsteady = [], []
-    for fit, answer in zip(fits, answers, strict=True):
-        holds = not steady or fit.rival is not None or answer.held > 1
-        (steady if holds else unsteady).append((fit, answer))
-    groups = tuple(Group(answer.probability, significance(fit), accepted=False) for fit, answer in unsteady)
-    return steady, groups
+    for answer in answers:
+        holds = not steady or answer.fit.rival is not None or answer.held > 1
+        (steady if holds else unsteady).append(answer)
+    return steady, unsteady
 
 
 def _answer(fit, obs, seed, photometry):
@@ -247,7 +249,7 @@ def _answer(fit, obs, seed, photometry):
     return probability, spread
 
 
-def _shared(answers, fits):
+def _shared(answers):
     """
     Answers of clusters that hold, so that no star is in two: each was fitted against the field alone.
 
@@ -255,8 +257,12 @@ def _shared(answers, fits):
     """
     odds = [answer.probability / np.maximum(1 - answer.probability, 1e-9) for answer in answers]
     shared = []
-    for one, own, answer in zip(fits, odds, answers, strict=True):
-        others = [o for other, o in zip(fits, odds, strict=True) if other is not one and not _rivals(one, other)]
+    for answer, own in zip(answers, odds, strict=True):
+        others = [
+            theirs
+            for other, theirs in zip(answers, odds, strict=True)
+            if other is not answer and not _rivals(answer.fit, other.fit)
+        ]
         shared.append(answer._replace(probability=own / (1 + own + sum(others))) if others else answer)
     return shared
 
@@ -296,11 +302,9 @@ def _distances(fit):
     return distance - 2 * error, distance + 2 * error
 
 
-def _nearest_first(fits):
+def _nearest_first(answers):
     """The best comes first, or one comparable with it that is surely nearer to the centre of the region."""
-    if not fits:
-        return []
-    best, (near, _) = significance(fits[0]), _distances(fits[0])
-    nearer = [f for f in fits if significance(f) >= _COMPARABLE * best and _distances(f)[1] < near]
-    asked = min(nearer, key=lambda f: _distances(f)[1], default=fits[0])
-    return [asked, *(f for f in fits if f is not asked)]
+    best, (near, _) = significance(answers[0].fit), _distances(answers[0].fit)
+    nearer = [a for a in answers if significance(a.fit) >= _COMPARABLE * best and _distances(a.fit)[1] < near]
+    asked = min(nearer, key=lambda a: _distances(a.fit)[1], default=answers[0])
+    return [asked, *(a for a in answers if a is not asked)]
