@@ -24,10 +24,16 @@ def fit(*, weight=1.0, free=1.0, explained=0.0, members=20, radius=0.3):
 
 
 def test_motions_count_for_three_tenths_of_each_star_by_its_weight():
-    assert evidence(fit()) == pytest.approx(0.7 * SPATIAL.sum() + 0.3 * GAIN.sum())
+    assert evidence(fit(members=0)) == pytest.approx(0.7 * SPATIAL.sum() + 0.3 * GAIN.sum())
     weight, free = np.random.default_rng(1).uniform(0, 2, (2, 100))
     expected = (weight * free) @ (0.7 * SPATIAL + 0.3 * GAIN)
-    assert evidence(fit(weight=weight, free=free)) == pytest.approx(expected)
+    assert evidence(fit(weight=weight, free=free, members=0)) == pytest.approx(expected)
+
+
+def test_of_each_members_motion_a_fifth_is_the_fields():
+    """A field that its Gaussians do not follow gives many stars a little each; a cluster's stars have more."""
+    assert evidence(fit(members=20)) == pytest.approx(evidence(fit(members=0)) - 0.3 * 0.2 * 20)
+    assert evidence(fit(members=1000)) == pytest.approx(SPATIAL.sum())
 
 
 def test_concentration_is_what_positions_say():
@@ -36,7 +42,10 @@ def test_concentration_is_what_positions_say():
 
 
 def test_what_a_field_alone_explains_is_no_evidence():
-    assert evidence(fit(explained=10.0)) == pytest.approx(evidence(fit()) - 3)
+    assert evidence(fit(explained=10.0, members=0)) == pytest.approx(evidence(fit(members=0)) - 3)
+    # What was found of it is not less than what is to be expected anyway: of 20 members 4.
+    assert evidence(fit(explained=10.0)) == pytest.approx(evidence(fit(explained=10.0, members=0)))
+    assert evidence(fit(explained=3.0)) == pytest.approx(evidence(fit()))
     # No more than all that the motions say is taken off.
     assert evidence(fit(explained=1e4)) == pytest.approx(SPATIAL.sum())
 
@@ -44,6 +53,7 @@ def test_what_a_field_alone_explains_is_no_evidence():
 def test_significance_takes_off_the_places_that_chance_had():
     """Half the members, or half the radius below a quarter of the footprint: four times as many places."""
     assert significance(fit()) == pytest.approx(evidence(fit()) + 2 * np.log(0.2))
-    assert significance(fit(members=20)) - significance(fit(members=10)) == pytest.approx(2 * np.log(2))
+    many, few = fit(members=20, explained=10.0), fit(members=10, explained=10.0)
+    assert significance(many) - significance(few) == pytest.approx(2 * np.log(2))
     assert significance(fit(radius=0.1)) - significance(fit(radius=0.05)) == pytest.approx(2 * np.log(2))
     assert significance(fit(radius=1.0)) == significance(fit(radius=0.5))

@@ -5,6 +5,7 @@ import numpy as np
 __all__ = ["concentration", "evidence", "significance"]
 
 _KINEMATIC = 0.3  # share of the motions' log evidence that counts: fields have substructure of their own
+_MISFIT = 0.2  # log evidence of a star's motion that a field which the Gaussians do not follow gives any group
 _PLACES, _LOCAL = 2.0, 0.25  # power of the number of places that were looked at; footprint radii of one on the sky
 
 
@@ -14,8 +15,8 @@ def evidence(fit):
 
     That of its concentration on the sky, and three tenths of that of its motions: stars that move together are found in
     any field, and chance puts a few of them together; that both happen at one place is rare. Of the motions' only that
-    counts which a field without the cluster does not have, where `~decocc_vo.embedding.detection.against_field` was
-    asked.
+    counts which a field without the cluster does not have: a fifth for each member, by which the field's Gaussians may
+    be off, or more where `~decocc_vo.embedding.detection.against_field` was asked.
 
     Parameters
     ----------
@@ -28,7 +29,8 @@ def evidence(fit):
     """
     spatial = concentration(fit)
     kinematic = float(fit.weight * fit.free @ fit.scores.gain) - spatial
-    return spatial + _KINEMATIC * (kinematic - min(fit.explained, max(kinematic, 0.0)))
+    of_field = max(fit.explained, _MISFIT * fit.n_expected)
+    return spatial + _KINEMATIC * (kinematic - min(of_field, max(kinematic, 0.0)))
 
 
 def concentration(fit):
