@@ -36,8 +36,9 @@ class DECOCC:
         Seed of the random draws: the thinning of large tables and the start of the field's model.
     threshold : float
         Significance from which on a candidate holds as a cluster, in natural log units: its log evidence, less the
-        logarithm of the number of places where chance could have made it. At the default some 0.3 % of fields in which
-        there is certainly none hold one (see "Limits" in the documentation).
+        logarithm of the number of places where chance could have made it. At the default some 0.8 % of real fields
+        without their clusters, of shuffled positions, hold one, and no simulated ones (see "Limits" in the
+        documentation).
     first : {"density", "hdbscan", "kmeans"}
         First clustering, which says where to look: peaks of the density, the groups of HDBSCAN, or those of K-Means.
     photometry : bool
@@ -66,7 +67,7 @@ class DECOCC:
     """
 
     seed: int = 0
-    threshold: float = 6.0
+    threshold: float = 5.0
     first: str = "density"
     photometry: bool = True
 

@@ -30,9 +30,9 @@ def test_motions_count_for_three_tenths_of_each_star_by_its_weight():
     assert evidence(fit(weight=weight, free=free, members=0)) == pytest.approx(expected)
 
 
-def test_of_each_members_motion_a_fifth_is_the_fields():
+def test_of_each_members_motion_a_part_is_the_fields():
     """A field that its Gaussians do not follow gives many stars a little each; a cluster's stars have more."""
-    assert evidence(fit(members=20)) == pytest.approx(evidence(fit(members=0)) - 0.3 * 0.2 * 20)
+    assert evidence(fit(members=20)) == pytest.approx(evidence(fit(members=0)) - 0.3 * 0.3 * 20)
     assert evidence(fit(members=1000)) == pytest.approx(SPATIAL.sum())
 
 
@@ -43,7 +43,7 @@ def test_concentration_is_what_positions_say():
 
 def test_what_a_field_alone_explains_is_no_evidence():
     assert evidence(fit(explained=10.0, members=0)) == pytest.approx(evidence(fit(members=0)) - 3)
-    # What was found of it is not less than what is to be expected anyway: of 20 members 4.
+    # What was found of it is not less than what is to be expected anyway: of 20 members 6.
     assert evidence(fit(explained=10.0)) == pytest.approx(evidence(fit(explained=10.0, members=0)))
     assert evidence(fit(explained=3.0)) == pytest.approx(evidence(fit()))
     # No more than all that the motions say is taken off.

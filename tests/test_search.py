@@ -177,8 +177,8 @@ def test_a_shuffled_field_has_none(seed):
     assert np.all(found.group == -1)
     assert found.spread is None
     assert found.stop_reason.startswith("no cluster: the best of ")
-    assert "threshold of 6" in found.stop_reason
-    assert all(c.significance < 6 for c in found.candidates)
+    assert "threshold of 5" in found.stop_reason
+    assert all(c.significance < 5 for c in found.candidates)
     assert all(c.probability.shape == (860,) for c in found.candidates)
 
 

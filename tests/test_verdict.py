@@ -67,10 +67,10 @@ def test_eight_stars_are_enough_though_their_probabilities_add_to_less():
 
 def test_what_was_found_is_counted_and_where_it_is():
     one, two = candidate(), candidate(place=(0.8, 0.0))
-    assert f"{significance(one):.1f}" == "79.4"
-    assert why_found(one.embedding, [one], PEAKS[:1]) == "found 1 cluster among 1 candidate; significance 79.4"
+    assert f"{significance(one):.1f}" == "78.5"
+    assert why_found(one.embedding, [one], PEAKS[:1]) == "found 1 cluster among 1 candidate; significance 78.5"
     told = why_found(one.embedding, [two, one], PEAKS)
-    assert told.startswith("found 2 clusters among 3 candidates; significance 79.4, 79.4; it is 24.0 arcmin from")
+    assert told.startswith("found 2 clusters among 3 candidates; significance 78.5, 78.5; it is 24.0 arcmin from")
     assert told.endswith("may be another cluster: candidate 1 is at 0.0 arcmin")
 
 

@@ -59,7 +59,7 @@ def search_clusters(
     zero_point,
     *,
     seed=0,
-    threshold=6.0,
+    threshold=5.0,
     first="density",
     photometry=True,
     start=None,
