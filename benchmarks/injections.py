@@ -70,17 +70,23 @@ def background(rng):
 
 
 def empty_field(entry, fields, left_out=None):
-    """Stars of a real field without listed and probable members or others' ``source_id``, and its region."""
-    stars, region = read_field(entry, fields)
-    if left_out is not None:
-        return stars[~np.isin(stars["source_id"], left_out[entry["name"]])], region
-    probability = np.ma.filled(DECOCC().fit(stars, region).table["membership_prob"], 0.0)
-    return without_cluster(stars, read_truth(entry, fields, stars)[0], probability), region
+    """
+    Stars of a real field without listed and probable members, its region, and the ``source_id`` of those it lost.
+
+    Where it is known who is left out, nothing is asked.
+    """
+    whole, region = read_field(entry, fields)
+    if left_out is None:
+        probability = np.ma.filled(DECOCC().fit(whole, region).table["membership_prob"], 0.0)
+        stars = without_cluster(whole, read_truth(entry, fields, whole)[0], probability)
+    else:
+        stars = whole[~np.isin(whole["source_id"], left_out[entry["name"]])]
+    return stars, region, np.setdiff1d(whole["source_id"], stars["source_id"]).tolist()
 
 
 def empty_fields(fields, jobs, without=None):
     """
-    All of them, by name; Hipparcos has no G, from which the errors of simulated stars follow.
+    All of them, by name: stars and region. Hipparcos has no G, from which the errors of simulated stars follow.
 
     The ``source_id`` of the stars they lose are read from a file, or kept in it if there is none.
     """
@@ -88,16 +94,11 @@ def empty_fields(fields, jobs, without=None):
     manifest = [entry for entry in manifest if "hipparcos" not in entry["name"]]
     left_out = json.loads(without.read_text()) if without and without.exists() else None
     with pool(jobs) as processes:
-        empty = processes.map(partial(empty_field, fields=fields, left_out=left_out), manifest)
-        empty = {entry["name"]: field for entry, field in zip(manifest, empty, strict=True)}
+        empty = list(processes.map(partial(empty_field, fields=fields, left_out=left_out), manifest))
+    names = [entry["name"] for entry in manifest]
     if without and left_out is None:
-        without.write_text(json.dumps({entry["name"]: _lost(entry, fields, empty) for entry in manifest}))
-    return empty
-
-
-def _lost(entry, fields, empty):
-    """The ``source_id`` of the stars that a field has lost."""
-    return np.setdiff1d(read_field(entry, fields)[0]["source_id"], empty[entry["name"]][0]["source_id"]).tolist()
+        without.write_text(json.dumps({name: lost for name, (*_, lost) in zip(names, empty, strict=True)}))
+    return {name: (stars, region) for name, (stars, region, _) in zip(names, empty, strict=True)}
 
 
 def injected(field, region, rng, sizes, of_disc=False):
