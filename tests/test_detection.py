@@ -225,6 +225,12 @@ def test_a_small_field_is_not_straightened(planted, refined):
     assert straighten(refined, planted[0]) is refined
 
 
+def test_what_has_no_members_is_not_straightened(wide):
+    obs, _, _, bent = wide
+    empty = replace(bent, scores=bent.scores._replace(logit=np.full(len(obs), -9.0)))
+    assert straighten(empty, obs) is empty
+
+
 @pytest.fixture(scope="module")
 def wide():
     """A nearby cluster over ten degrees: its members' motions differ by twenty times their dispersion."""

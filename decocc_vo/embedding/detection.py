@@ -250,6 +250,8 @@ def straighten(fit, obs, seed=0):
     some, sky, probability = obs.take(rows), fit.embedding.sky[rows], fit.probability[rows]
     now = fit
     for _ in range(_PERSPECTIVE_ROUNDS):
+        if not weight @ probability > 3:  # the members were lost, and nothing is left to fit
+            return fit
         depth = np.hypot(0.7 * float(now.model.radius) * np.radians(obs.footprint / 60) * max(now.mean[2], 0.0), 0.02)
         perspective = fit_perspective(some.x, some.cov, some.xy, weight * probability, depth)
         if now is fit and perspective.amplitude(some.xy) < intrinsic_dispersion(perspective.parallax)[0]:
@@ -259,8 +261,6 @@ def straighten(fit, obs, seed=0):
             break
         now = _fit_straight(now, perspective, depth, some, sky, seed, weight)
         probability = now.probability
-        if not weight @ probability > 3:  # the members were lost, and nothing is left to fit
-            return fit
     if now is not fit and len(rows) < len(obs):
         now = _fit_straight(now, now.perspective, depth, obs, fit.embedding.sky, seed)
     return now if evidence(now) > evidence(fit) else fit
