@@ -9,6 +9,7 @@ import numpy as np
 from ._checks import check_integer, check_seed
 from .columns import astrometry, floats, parallax_zero_point, requires
 from .embedding.candidates import FIRST
+from .embedding.evidence import THRESHOLD
 from .exceptions import InputError
 from .membership import Candidate, assemble
 from .region import usable_stars
@@ -67,7 +68,7 @@ class DECOCC:
     """
 
     seed: int = 0
-    threshold: float = 5.0
+    threshold: float = THRESHOLD
     first: str = "density"
     photometry: bool = True
 

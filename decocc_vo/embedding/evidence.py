@@ -2,8 +2,9 @@
 
 import numpy as np
 
-__all__ = ["concentration", "evidence", "significance"]
+__all__ = ["THRESHOLD", "concentration", "evidence", "significance"]
 
+THRESHOLD = 5.0  # significance from which on a candidate holds, unless another is asked for
 _KINEMATIC = 0.3  # share of the motions' log evidence that counts: fields have substructure of their own
 _MISFIT = 0.3  # log evidence of a star by its motion that a field which the Gaussians do not follow gives any group
 _PLACES, _LOCAL = 2.0, 0.25  # power of the number of places that were looked at; footprint radii of one on the sky

@@ -10,7 +10,7 @@ from .candidates import find_peaks
 from .context import context_features, without_photometry
 from .detection import Fit, against_field, anew, fit_peak, refine, repeat, straighten
 from .embedded import Embedding
-from .evidence import evidence, significance
+from .evidence import THRESHOLD, evidence, significance
 from .features import observables
 from .head import agreed, correct, load_head
 from .matched_filter import Peak
@@ -59,7 +59,7 @@ def search_clusters(
     zero_point,
     *,
     seed=0,
-    threshold=5.0,
+    threshold=THRESHOLD,
     first="density",
     photometry=True,
     start=None,
