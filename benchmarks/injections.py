@@ -2,8 +2,8 @@
 Exact truth: clusters injected into real fields without theirs, and fields in which there is none.
 
     python benchmarks/injections.py FIELDS [--clusters 500] [--sizes 10,3000] [--nulls 300] [--pairs 60] [--jobs N]
-        [--pair-motion KM_S] [--wide N] [--of-disc] [--cut MAS_YR] [--seed N] [--without FILE.json]
-        [--output FILE.json]
+        [--pair-motion KM_S] [--wide N] [--of-disc] [--cut MAS_YR] [--snr SNR] [--stars 300,20000] [--seed N]
+        [--without FILE.json] [--output FILE.json]
 
 Each field of FIELDS loses its listed and probable members, and its positions are dealt out anew. Who is probable is for
 this version to say, so that another draws other clusters, unless the file of ``--without`` says it: where there is none
@@ -15,9 +15,10 @@ fields without a cluster, simulated fields, and the real fields with their membe
 were: the largest significance each reaches, and how many hold a candidate at the default threshold. Pairs are two
 clusters of one distance and motion, within 0.1 mas/yr, in such a field: how many come back as two; with
 ``--pair-motion`` their motions differ by so much, and they overlap on the sky. With ``--cut`` tables are cut to so many
-mas/yr on either side of the cluster's motion in both axes, and where there is none of a star's, or half to twice that.
-Wide are clusters of 15 to 300 stars at 50 to 400 pc in simulated fields of 2 to 10 degrees and 10 000 to 50 000 stars,
-found with their perspective and, beside, with that left out.
+mas/yr on either side of the cluster's motion in both axes, and where there is none of a star's, or half to twice that;
+with ``--snr`` only stars whose parallax is so many times its error are left. ``--stars`` is how many a null has. Wide
+are clusters of 15 to 300 stars at 50 to 400 pc in simulated fields of 2 to 10 degrees and 10 000 to 50 000 stars, found
+with their perspective and, beside, with that left out.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 from unittest.mock import patch
 
 import astropy.units as u
@@ -36,13 +38,22 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from decocc_vo import DECOCC, ClusterRegion, InputError
-from decocc_vo.columns import AU_YR, floats
+from decocc_vo.columns import AU_YR, floats, standard_errors
 from decocc_vo.embedding import features, search
 from decocc_vo.pretrain import draw_cluster, f1, read_field, read_truth, reliability, simulated, without_cluster
 from decocc_vo.simulate import inject_cluster, shuffle_positions, simulate_field
 
 _LEFT = 40  # stars that a cut has to leave
+_STARS = (300, 20_000)  # of a field without a cluster
 SIZES = ((10, 18), (18, 30), (30, 100), (100, 300), (300, 3001))
+
+
+class Tables(NamedTuple):
+    """What of a field is in the table that is searched."""
+
+    cut: float | None = None  # mas/yr on either side of a motion
+    snr: float | None = None  # least parallax over its error
+    stars: tuple[float, float] = _STARS  # of a field without a cluster
 
 
 _BACKGROUNDS = {}
@@ -113,9 +124,9 @@ def injected(field, region, rng, sizes, of_disc=False):
     return stars, truth == 1, cluster
 
 
-def shuffled(stars, rng):
-    """Some of a field's stars, 300 to 20 000, with their positions dealt out anew."""
-    fewest, most = min(len(stars), 300), min(len(stars), 20_000)
+def shuffled(stars, rng, number=_STARS):
+    """Some of a field's stars, 300 to 20 000 or other numbers, with their positions dealt out anew."""
+    fewest, most = (min(len(stars), n) for n in number)
     most = int(np.exp(rng.uniform(np.log(fewest), np.log(most + 1))))
     return shuffle_positions(stars[np.sort(rng.permutation(len(stars))[:most])], int(rng.integers(2**31)))
 
@@ -146,7 +157,12 @@ def near_motion(stars, pmra, pmdec, cut):
     return np.maximum(np.abs(floats(stars["pmra"]) - pmra), np.abs(floats(stars["pmdec"]) - pmdec)) < cut
 
 
-def run_cluster(seed, sizes, of_disc, cut, index):
+def measured(stars, snr):
+    """Whether the parallax of stars is so many times its error."""
+    return floats(stars["parallax"]) > snr * standard_errors(stars)[:, 2]
+
+
+def run_cluster(seed, sizes, of_disc, tables, index):
     """Answer for an injected cluster: dict with truth, p and what was injected, or None if it cannot be."""
     rng = np.random.default_rng([seed, 1, index])
     name, (field, region) = background(rng)
@@ -154,11 +170,14 @@ def run_cluster(seed, sizes, of_disc, cut, index):
         stars, truth, cluster = injected(field, region, rng, sizes, of_disc)
     except InputError:  # a draw that fell outside the footprint
         return None
-    if cut:
-        near = near_motion(stars, cluster.pmra, cluster.pmdec, cut)
-        stars, truth = stars[near], truth[near]
-        if len(stars) < _LEFT:
-            return None
+    left = np.ones(len(stars), bool)
+    if tables.cut:
+        left &= near_motion(stars, cluster.pmra, cluster.pmdec, tables.cut)
+    if tables.snr:
+        left &= measured(stars, tables.snr)
+    stars, truth = stars[left], truth[left]
+    if len(stars) < _LEFT or not truth.any():
+        return None
     result = DECOCC().fit(stars, region)
     p = np.ma.filled(result.table["membership_prob"], 0.0)
     chosen = p >= 0.5
@@ -298,23 +317,25 @@ def report_pairs(rows):
         print(f"  {low} to {high} times the sum of their radii apart: {told[part].sum()} of {part.sum()}")
 
 
-def run_null(seed, kind, cut, index):
+def run_null(seed, kind, tables, index):
     """Largest significance and false members in a field without a cluster: dict."""
     rng = np.random.default_rng([seed, 2, index])
     name = list(_BACKGROUNDS)[index % len(_BACKGROUNDS)]
     stars, region = _BACKGROUNDS[name]
     if kind == "shuffled":
-        stars = shuffled(stars, rng)
+        stars = shuffled(stars, rng, tables.stars)
     elif kind == "simulated":
         place = SkyCoord(rng.uniform(0, 360), np.degrees(np.arcsin(rng.uniform(-1, 1))), unit="deg")
         name, region = f"simulated {index}", ClusterRegion(place, float(rng.uniform(10, 120)) * u.arcmin)
-        stars = simulate_field(region, int(np.exp(rng.uniform(np.log(300), np.log(20_000)))), int(rng.integers(2**31)))
-    if cut:
+        stars = simulate_field(region, int(np.exp(rng.uniform(*np.log(tables.stars)))), int(rng.integers(2**31)))
+    if tables.snr:
+        stars = stars[measured(stars, tables.snr)]
+    if tables.cut and len(stars):
         draw = np.random.default_rng([seed, 6, index])
-        star, cut = stars[int(draw.integers(len(stars)))], cut * 2 ** draw.uniform(-1, 1)
+        star, cut = stars[int(draw.integers(len(stars)))], tables.cut * 2 ** draw.uniform(-1, 1)
         stars = stars[near_motion(stars, star["pmra"], star["pmdec"], cut)]
-        if len(stars) < _LEFT:
-            return None
+    if len(stars) < _LEFT:
+        return None
     result = DECOCC().fit(stars, region)
     return {
         "field": name,
@@ -383,13 +404,19 @@ def report_nulls(found, threshold):
             print(f"  {field}: {len(values)}, significance {min(values):.1f} to {max(values):.1f}")
 
 
+def numbers(text):
+    """Two numbers with a comma between them."""
+    low, high = (float(number) for number in text.split(","))
+    return low, high
+
+
 def parser(doc, *, clusters, nulls, sizes):
     """What the commands that inject clusters have in common, with its defaults."""
     common = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     common.add_argument("fields", type=Path)
     common.add_argument("--clusters", type=int, default=clusters)
     common.add_argument("--nulls", type=int, default=nulls)
-    common.add_argument("--sizes", type=lambda text: [float(n) for n in text.split(",")], default=sizes)
+    common.add_argument("--sizes", type=numbers, default=sizes)
     common.add_argument("--jobs", type=int, default=1, help="processes")
     common.add_argument("--seed", type=int, default=0)
     common.add_argument("--without", type=Path, help="JSON of the stars that each field loses")
@@ -404,16 +431,19 @@ def main(args=None):
     arguments.add_argument("--wide", type=int, default=60)
     arguments.add_argument("--of-disc", action="store_true", help="clusters move as field stars at their distance do")
     arguments.add_argument("--cut", type=float, help="mas/yr about the cluster's motion that tables are cut to")
+    arguments.add_argument("--snr", type=float, help="least parallax over its error that tables are cut to")
+    arguments.add_argument("--stars", type=numbers, default=_STARS, help="of a field without a cluster")
     arguments.add_argument("--output", type=Path)
     options = arguments.parse_args(args)
     backgrounds = empty_fields(options.fields, options.jobs, options.without)
     with pool(options.jobs, backgrounds) as jobs:
-        settings = options.seed, options.sizes, options.of_disc, options.cut
+        tables = Tables(options.cut, options.snr, options.stars)
+        settings = options.seed, options.sizes, options.of_disc, tables
         rows = answers(jobs, partial(run_cluster, *settings), options.clusters)
         if rows:
             report_clusters(rows)
         nulls = {
-            kind: answers(jobs, partial(run_null, options.seed, kind, options.cut), number)
+            kind: answers(jobs, partial(run_null, options.seed, kind, tables), number)
             for kind, number in (
                 ("shuffled", options.nulls),
                 ("simulated", options.nulls),

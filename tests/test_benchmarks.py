@@ -113,9 +113,9 @@ def test_what_a_significance_is_worth(benchmark, capsys):
 def test_answers_about_injected_clusters(benchmark, capsys):
     injections = benchmark("injections")
     injections._BACKGROUNDS["made up"] = simulate_field(REGION, 900, seed=1), REGION
-    rows = [
-        row for index in range(2) if (row := injections.run_cluster(0, (40.0, 60.0), False, None, index)) is not None
-    ]
+    tables = injections.Tables()
+    asked = (injections.run_cluster(0, (40.0, 60.0), False, tables, index) for index in range(2))
+    rows = [row for row in asked if row is not None]
     assert all(row["f1"] > 0.8 and row["pieces"] == 1 and row["truth"].sum() == row["members"] for row in rows)
     injections.report_clusters(rows)
     mean = sum(row["f1"] for row in rows) / len(rows)
@@ -126,7 +126,7 @@ def test_answers_about_injected_clusters(benchmark, capsys):
     assert f"furthest off: {furthest['members']} members in made up" in told
     assert f"all together: sum of p {sum(row['p'].sum() for row in rows):.0f}," in told
     assert told.index("furthest off") < told.index(f"members {other['members']}\n")
-    null = injections.run_null(0, "shuffled", None, 0)
+    null = injections.run_null(0, "shuffled", tables, 0)
     assert null["false"] == 0
     injections.report_nulls({"shuffled": [null, null | {"false": 9, "significance": 9.0}]}, 6.0)
     told = capsys.readouterr().out
@@ -139,10 +139,16 @@ def test_cut_tables(benchmark):
     injections = benchmark("injections")
     field = simulate_field(REGION, 900, seed=1)
     injections._BACKGROUNDS["made up"] = field, REGION
-    whole, cut = (injections.run_cluster(0, (40.0, 60.0), False, width, 0) for width in (None, 3.0))
+    whole, cut, precise = (
+        injections.run_cluster(0, (40.0, 60.0), False, injections.Tables(*limits), 0)
+        for limits in ((), (3.0,), (None, 3.0))
+    )
     assert 40 <= cut["stars"] < whole["stars"] / 2
-    assert cut["f1"] > 0.8
-    assert injections.run_null(0, "shuffled", 0.1, 0) is None
+    assert 40 <= precise["stars"] < whole["stars"]
+    assert min(cut["f1"], precise["f1"]) > 0.8
+    assert injections.run_null(0, "shuffled", injections.Tables(0.1), 0) is None
+    assert injections.run_null(0, "shuffled", injections.Tables(None, 1e4), 0) is None
+    assert len(injections.shuffled(field, np.random.default_rng(0), (40, 60))) in range(40, 61)
     near = injections.near_motion(field, 1.0, 2.0, 3.0)
     assert 0 < near.sum() < 900
     assert abs(field["pmra"][near] - 1).max() < 3 > abs(field["pmdec"][near] - 2).max()
